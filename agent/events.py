@@ -1,0 +1,273 @@
+"""Everything that can happen in a session, as one frozen union. Entry = (seq, at, event).
+
+An event says what was, in the past tense, and has no behaviour. Screens, memory and money are folded from these.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from tools.cards import Answer, Card, Request
+
+VERSION = 1  # of the journal format; a reader refuses a newer one
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- a run: exactly one RunEnded closes each UserSaid ---------------------------------------------
+
+
+class UserSaid(_Event):
+    """The user sent a message; it opens the run of that name."""
+
+    kind: Literal["user_said"] = "user_said"
+    run: str
+    text: str
+    files: tuple[str, ...] = ()  # names in the session's uploads folder
+
+
+Why = Literal["answered", "stopped", "step_limit", "budget", "failed"]
+
+
+class RunEnded(_Event):
+    kind: Literal["run_ended"] = "run_ended"
+    run: str
+    why: Why
+    answer: str = ""  # Markdown; only when answered
+    message: str = ""  # one sentence for the user, with what to do next; empty when answered
+    produced: tuple[str, ...] = ()  # ids and paths of what the run made
+    steps: int = 0
+    seconds: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class SandboxReported(_Event):
+    """Which confinement is in force for generated code, told once per run. Never better than the truth."""
+
+    kind: Literal["sandbox_reported"] = "sandbox_reported"
+    level: str  # "plain", later full, brokered, remote, tools-only, unsafe
+    facts: dict[str, JsonValue]
+
+
+class Noticed(_Event):
+    """Something the user should know that is no step: variables lost, a follow-up that failed."""
+
+    kind: Literal["noticed"] = "noticed"
+    level: Literal["info", "warning"]
+    text: str
+
+
+# --- a step: one model reply, its code, what came of it -------------------------------------------
+
+
+class StepStarted(_Event):
+    kind: Literal["step_started"] = "step_started"
+    run: str
+    step: int  # counts up through the whole session, from 1
+    model: str
+
+
+class TextSaid(_Event):
+    """A piece of the model's reply, in order. Pieces since the last ReplyRestarted make the reply."""
+
+    kind: Literal["text"] = "text"  # short: it is most of what travels
+    step: int
+    text: str
+
+
+class ReasoningSaid(_Event):
+    kind: Literal["reasoning"] = "reasoning"
+    step: int
+    text: str
+
+
+class ReplyRestarted(_Event):
+    """The model's server failed and is asked again; what it had said of this step does not count."""
+
+    kind: Literal["reply_restarted"] = "reply_restarted"
+    step: int
+    reason: str
+    attempt: int  # the attempt that now follows, from 2
+    wait_seconds: float
+
+
+class CodeWritten(_Event):
+    """The code that was found in the reply and now runs."""
+
+    kind: Literal["code_written"] = "code_written"
+    step: int
+    code: str
+
+
+class OutputPrinted(_Event):
+    """What running code printed, as it printed it."""
+
+    kind: Literal["output"] = "output"
+    step: int
+    text: str
+
+
+class StepEnded(_Event):
+    kind: Literal["step_ended"] = "step_ended"
+    step: int
+    seconds: float
+    input_tokens: int | None = None  # None: the provider did not say
+    output_tokens: int | None = None
+    provider: str = ""
+    observation: str = ""  # what the model reads next
+    error: str = ""  # one clear sentence when the step failed
+
+
+# --- tool calls -----------------------------------------------------------------------------------
+
+
+class ToolStarted(_Event):
+    kind: Literal["tool_started"] = "tool_started"
+    call: str  # unique in the session
+    tool: str
+    args: dict[str, JsonValue]
+    by: Literal["agent", "user"]
+    step: int = 0  # 0: typed by the user
+
+
+class ToolSaid(_Event):
+    kind: Literal["tool_said"] = "tool_said"
+    call: str
+    text: str
+
+
+class ToolShowed(_Event):
+    kind: Literal["tool_showed"] = "tool_showed"
+    call: str
+    card: Card
+
+
+class ToolEnded(_Event):
+    kind: Literal["tool_ended"] = "tool_ended"
+    call: str
+    why: Literal["done", "problem", "refused", "stopped"]
+    result: str = ""  # JSON of what the model got, cut for the eye
+    message: str = ""  # what was wrong, with the value
+    hint: str = ""  # what to do next
+    seconds: float
+
+
+# --- consent --------------------------------------------------------------------------------------
+
+
+class ApprovalAsked(_Event):
+    kind: Literal["approval_asked"] = "approval_asked"
+    approval: str
+    call: str
+    request: Request
+
+
+class ApprovalAnswered(_Event):
+    """One per ApprovalAsked. request is what was agreed to, with the user's edits in it."""
+
+    kind: Literal["approval_answered"] = "approval_answered"
+    approval: str
+    answer: Answer
+    by: Literal["user", "policy", "stop"]
+    request: Request
+
+
+# --- money and jobs -------------------------------------------------------------------------------
+
+
+class BudgetSet(_Event):
+    """How much the session may spend on compute, in all. Only a person raises it."""
+
+    kind: Literal["budget_set"] = "budget_set"
+    micro_usd: int
+
+
+class MoneyReserved(_Event):
+    kind: Literal["money_reserved"] = "money_reserved"
+    hold: str  # the label of the job it is for
+    micro_usd: int
+
+
+class MoneySettled(_Event):
+    """The hold is replaced by what it really cost."""
+
+    kind: Literal["money_settled"] = "money_settled"
+    hold: str
+    micro_usd: int
+
+
+class MoneyReleased(_Event):
+    """The hold is given back: nothing was started."""
+
+    kind: Literal["money_released"] = "money_released"
+    hold: str
+
+
+class JobSubmitting(_Event):
+    """About to be submitted under this label. A second submit with the label finds the first."""
+
+    kind: Literal["job_submitting"] = "job_submitting"
+    label: str
+    call: str
+    request: Request
+
+
+class JobSubmitted(_Event):
+    kind: Literal["job_submitted"] = "job_submitted"
+    label: str
+    job: str
+    call: str
+    where: str
+    title: str
+    url: str = ""
+
+
+class JobLogged(_Event):
+    """Lines of the job's log, in order, each once. points: measurements found in them."""
+
+    kind: Literal["job_logged"] = "job_logged"
+    job: str
+    offset: int  # bytes of the log that are told with this
+    text: str
+    points: tuple[dict[str, float], ...] = ()  # {"step": 10, "loss": 0.5}
+
+
+class JobEnded(_Event):
+    kind: Literal["job_ended"] = "job_ended"
+    job: str
+    status: Literal["completed", "failed", "cancelled", "timeout", "lost"]
+    message: str = ""  # one sentence
+    exit_code: int | None = None
+    seconds: float
+    files: tuple[str, ...] = ()  # what it left, relative to the session's folder
+
+
+Event = Annotated[
+    UserSaid | RunEnded | SandboxReported | Noticed
+    | StepStarted | TextSaid | ReasoningSaid | ReplyRestarted | CodeWritten | OutputPrinted | StepEnded
+    | ToolStarted | ToolSaid | ToolShowed | ToolEnded
+    | ApprovalAsked | ApprovalAnswered
+    | BudgetSet | MoneyReserved | MoneySettled | MoneyReleased
+    | JobSubmitting | JobSubmitted | JobLogged | JobEnded,
+    Field(discriminator="kind"),
+]  # fmt: skip
+
+DURABLE = (
+    UserSaid, RunEnded, ApprovalAsked, ApprovalAnswered, BudgetSet, MoneyReserved, MoneySettled, MoneyReleased,
+    JobSubmitting, JobSubmitted, JobEnded,
+)  # fmt: skip
+"""Events that reach the disk itself (fsync) before anyone is told of them."""
+
+
+class Entry(BaseModel):
+    """One line of the journal. seq counts from 1 without a gap; at is Unix time in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    seq: int
+    at: float
+    event: Event

@@ -1,0 +1,43 @@
+"""Who decides about a request: the user's settings, or the user. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from agent.ledger import Ledger
+from tools.cards import Request, Spend
+
+Approve = Literal["ask", "none", "within-budget"]
+"""ask: a person answers. none: nobody is there, all is refused. within-budget: spending that fits is allowed unasked."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    do: Literal["allow", "ask", "deny"]
+    reason: str = ""
+
+
+def judge(request: Request, approve: Approve, ledger: Ledger) -> Verdict:
+    """Allow, ask or deny. What cannot be paid is denied whatever the settings: the budget is passed by nobody."""
+    if isinstance(request, Spend) and request.hold_micro_usd > ledger.free:
+        return Verdict("deny", over_budget(request, ledger))
+    if approve == "ask":
+        return Verdict("ask")
+    if approve == "within-budget" and isinstance(request, Spend):
+        return Verdict("allow", "within the budget that was given")
+    return Verdict("deny", "nobody is there to ask")
+
+
+def over_budget(request: Spend, ledger: Ledger) -> str:
+    return (
+        f"it may cost up to {usd(request.hold_micro_usd)}, and {usd(ledger.free)} of the budget of {usd(ledger.budget)} is free. "
+        "Only the user can raise the budget"
+    )
+
+
+def usd(micro_usd: int) -> str:
+    """Dollars for the eye, rounded up to a cent so that no cost looks smaller than it is."""
+    sign = "-" if micro_usd < 0 else ""
+    cents = -(-abs(micro_usd) // 10_000)
+    return f"{sign}${cents // 100}.{cents % 100:02d}"

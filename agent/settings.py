@@ -1,0 +1,75 @@
+"""What the environment says, read once. Secrets are held here and never shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+from agent.policy import Approve
+from tools.desk import Problem
+from tools.web import Places
+
+ROUTER_URL = "https://router.huggingface.co/v1"
+DEFAULT_MODEL = "zai-org/GLM-5.3-Flash"
+
+
+@dataclass(frozen=True)
+class Settings:
+    data_dir: Path
+    places: Places = field(default_factory=Places)
+    model_id: str = ""
+    model_base_url: str = ""  # "": the Hugging Face router, with the user's token
+    model_api_key: str = field(default="", repr=False)
+    hf_token: str = field(default="", repr=False)
+    bill_to: str = ""
+    on_space: bool = False
+    budget_micro_usd: int = 0
+    approve: Approve = "ask"
+    max_steps: int = 60
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        on_space = "SPACE_ID" in environ
+        return cls(
+            data_dir=_data_dir(environ, on_space),
+            places=Places.from_environ(environ),
+            model_id=environ.get("MODEL_ID", "").strip(),
+            model_base_url=environ.get("MODEL_BASE_URL", "").strip(),
+            model_api_key=environ.get("MODEL_API_KEY", "").strip(),
+            hf_token=environ.get("HF_TOKEN", "").strip(),
+            bill_to=environ.get("BILL_TO", "").strip(),
+            on_space=on_space,
+            budget_micro_usd=micro_usd(environ.get("BUDGET", "0")),
+            max_steps=_positive(environ, "MAX_STEPS", 60),
+        )
+
+
+def micro_usd(dollars: str) -> int:
+    """Whole micro-dollars of an amount such as "3" or "$0.50"."""
+    try:
+        value = float(dollars.strip().removeprefix("$") or "0")
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 100_000:
+        raise Problem(f"{dollars!r} is no amount of dollars.", "Write it like 3 or 0.50.")
+    return round(value * 1_000_000)
+
+
+def _data_dir(environ: Mapping[str, str], on_space: bool) -> Path:
+    if named := environ.get("DATA_DIR"):
+        return Path(named).expanduser().absolute()
+    bucket = Path("/data")  # a Space's storage, where one is mounted
+    if on_space and bucket.is_dir() and os.access(bucket, os.W_OK):
+        return bucket / "ml-intern"
+    return Path(user_data_path("ml-intern"))
+
+
+def _positive(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name, "")
+    if text and (not text.isdigit() or int(text) == 0):
+        raise Problem(f"{name} is {text!r}.", "Set it to a whole number above 0.")
+    return int(text) if text else default

@@ -1,0 +1,189 @@
+"""Plain functions made callable: for the prompt, for generated code, and for a user who types them.
+
+One call = one id, one ToolStarted, one ToolEnded. Arguments are coerced to the function's annotations before it runs.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import json
+import logging
+import threading
+import time
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError, create_model
+from smolagents import Tool
+
+from agent.events import Event, ToolEnded, ToolStarted
+from tools.desk import Desk, Problem, Refused, Stopped
+
+log = logging.getLogger(__name__)
+
+SHOWN_ARGUMENT = 4_000  # characters of one argument that the journal keeps
+SHOWN_RESULT = 2_000
+_JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
+
+
+class DeskTool(Tool):  # type: ignore[misc]  # smolagents is untyped
+    """One function as a smolagents tool. It is called in the host, through the Toolbox, never by smolagents itself."""
+
+    skip_forward_signature_validation = True
+    output_type = "any"
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.name = function.__name__
+        self.description = inspect.getdoc(function) or ""
+        hints = typing.get_type_hints(function)
+        parameters = list(inspect.signature(function).parameters.values())[1:]  # without the desk
+        self.inputs = {p.name: {"type": "any", "description": p.name} for p in parameters}
+        returns = hints.get("return", Any)
+        self.signature = inspect.Signature(
+            [p.replace(annotation=hints.get(p.name, Any)) for p in parameters], return_annotation=returns
+        )
+        self.function = function
+        fields: dict[str, Any] = {
+            p.name: (hints.get(p.name, Any), ... if p.default is p.empty else p.default) for p in parameters
+        }
+        config = ConfigDict(extra="forbid", coerce_numbers_to_str=True, protected_namespaces=())
+        self.arguments: type[BaseModel] = create_model(self.name, __config__=config, **fields)
+        super().__init__()
+
+    def forward(self, **arguments: Any) -> Any:
+        raise TypeError(f"{self.name} needs a desk; call it through the toolbox")
+
+    def to_code_prompt(self) -> str:
+        """Signature with defaults, and the docstring with its Args and Returns: what the model reads of this tool."""
+        doc = "\n".join(f"    {line}".rstrip() for line in self.description.splitlines())
+        return f'def {self.name}{_readable(self.signature)}:\n    """{doc.lstrip()}\n    """'
+
+    def bind(self, args: Sequence[JsonValue], kwargs: Mapping[str, JsonValue]) -> dict[str, Any]:
+        """Arguments by name, coerced. Raises Problem in words that name the parameters there are."""
+        names = list(self.inputs)
+        usage = f"Call it as {self.name}{_readable(self.signature)}."
+        if len(args) > len(names):
+            raise Problem(f"{self.name} takes {len(names)} arguments, {len(args)} were given.", usage)
+        given = dict(zip(names, args, strict=False))
+        if twice := given.keys() & kwargs.keys():
+            raise Problem(f"{self.name} got {', '.join(sorted(twice))} twice.", usage)
+        try:
+            bound = self.arguments.model_validate(given | dict(kwargs))
+        except ValidationError as error:
+            raise Problem(f"{self.name}: " + "; ".join(_in_words(e) for e in error.errors()[:3]) + ".", usage) from None
+        return {name: getattr(bound, name) for name in names}
+
+
+@dataclass
+class _Open:
+    """A call that is under way."""
+
+    started: float
+    desk: Desk
+
+
+class Toolbox:
+    """The tools of one session. Calls run in the caller's thread; several threads may call at once."""
+
+    def __init__(
+        self,
+        functions: Sequence[Callable[..., Any]],
+        emit: Callable[[Event], None],
+        desk: Callable[[str], Desk],
+        called_before: int = 0,
+    ) -> None:
+        """desk: makes the desk for a call id. called_before: calls that the journal holds already."""
+        self.tools = {function.__name__: DeskTool(function) for function in functions}
+        self._emit, self._desk = emit, desk
+        self._ids = itertools.count(called_before + 1)
+        self._open: dict[str, _Open] = {}
+        self._lock = threading.Lock()
+
+    def call(
+        self,
+        name: str,
+        args: Sequence[JsonValue],
+        kwargs: Mapping[str, JsonValue],
+        *,
+        by: Literal["agent", "user"],
+        step: int = 0,
+    ) -> JsonValue:
+        """Run a tool; returns its result as JSON data. Raises Problem, Refused or Stopped, each noted in the journal."""
+        tool = self.tools.get(name)
+        if tool is None:
+            raise Problem(f"There is no tool {name!r}.", f"The tools are {', '.join(self.tools)}.")
+        call = f"c{next(self._ids)}"
+        desk = self._desk(call)
+        shown = dict(zip(tool.inputs, args, strict=False)) | dict(kwargs)
+        with self._lock:
+            self._open[call] = _Open(time.monotonic(), desk)
+        self._emit(ToolStarted(call=call, tool=name, args=_cut(shown), by=by, step=step))
+        try:
+            desk.check()
+            result = _JSON.validate_python(tool.function(desk, **tool.bind(args, kwargs)))
+        except Stopped:
+            self._end(call, "stopped")
+            raise
+        except Problem as problem:
+            self._end(call, "refused" if isinstance(problem, Refused) else "problem", problem=problem)
+            raise
+        except Exception as error:
+            log.exception("tool %s failed", name)
+            problem = Problem(
+                f"{name} failed in a way nobody foresaw ({type(error).__name__}).", "Try once more, or do it another way."
+            )
+            self._end(call, "problem", problem=problem)
+            raise problem from error
+        text = json.dumps(result, ensure_ascii=False)
+        self._end(call, "done", result=text if len(text) <= SHOWN_RESULT else text[:SHOWN_RESULT] + " …")
+        return result
+
+    def close_open_calls(self) -> None:
+        """End in the journal what a stopped run left behind. Such a call's thread may still be on its way out."""
+        for call in list(self._open):
+            self._end(call, "stopped")
+
+    def is_open(self, call: str) -> bool:
+        return call in self._open
+
+    def _end(
+        self,
+        call: str,
+        why: Literal["done", "problem", "refused", "stopped"],
+        *,
+        result: str = "",
+        problem: Problem | None = None,
+    ) -> None:
+        with self._lock:
+            ended = self._open.pop(call, None)
+        if ended is None:
+            return  # the run was stopped meanwhile and has closed this call
+        message, hint = (problem.message, problem.hint) if problem else ("", "")
+        seconds = round(time.monotonic() - ended.started, 3)
+        self._emit(ToolEnded(call=call, why=why, result=result, message=message, hint=hint, seconds=seconds))
+
+
+def _in_words(error: Any) -> str:
+    where, given = ".".join(str(part) for part in error["loc"]), repr(error["input"])
+    match error["type"]:
+        case "missing":
+            return f"{where} is missing"
+        case "extra_forbidden":
+            return f"there is no argument {where}"
+    return f"{where} cannot be {given[:80]}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+
+
+def _readable(signature: inspect.Signature) -> str:
+    """The signature as the model should see it: str, not <class 'str'>."""
+    return str(signature).replace("typing.", "")
+
+
+def _cut(arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    def short(value: JsonValue) -> JsonValue:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        return value if len(text) <= SHOWN_ARGUMENT else text[:SHOWN_ARGUMENT] + " …"
+
+    return {name: short(value) for name, value in arguments.items()}

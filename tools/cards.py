@@ -1,0 +1,146 @@
+"""What a tool shows (Card) and what it asks for (Request). Plain frozen values, drawn by the page and journaled."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- cards: what the user sees -------------------------------------------------------------------
+
+
+class PaperRow(_Value):
+    id: str  # arXiv id without version, "2305.18290"
+    title: str
+    date: str = ""  # ISO date, "2023-05-29"
+    authors: str = ""
+    upvotes: int | None = None
+    url: str = ""
+    summary: str = ""
+
+
+class PapersFound(_Value):
+    """A list of papers, best first."""
+
+    kind: Literal["papers_found"] = "papers_found"
+    query: str
+    source: str  # where the list comes from, in words: "Hugging Face Papers"
+    papers: tuple[PaperRow, ...]
+
+
+class PaperOpened(_Value):
+    """A paper or one part of it was read. source says how faithful the text is."""
+
+    kind: Literal["paper_opened"] = "paper_opened"
+    id: str
+    title: str
+    source: str  # "arXiv HTML", "PDF", ...
+    url: str = ""
+    sections: tuple[str, ...] = ()  # outline: "3 Method"; empty when one part was read
+    section: str = ""  # the part that was read
+    text: str = ""  # the first lines of that part, for the eye only
+
+
+class RepoRow(_Value):
+    id: str
+    url: str
+    facts: tuple[str, ...] = ()  # short facts in words: "1.2M downloads", "apache-2.0"
+
+
+class ReposFound(_Value):
+    """Models, datasets or Spaces of the Hub, best first. One row when a single repository was looked at."""
+
+    kind: Literal["repos_found"] = "repos_found"
+    repo_kind: Literal["model", "dataset", "space"]
+    query: str
+    repos: tuple[RepoRow, ...]
+
+
+class Todo(_Value):
+    text: str
+    status: Literal["pending", "in_progress", "completed"] = "pending"
+
+
+class PlanMade(_Value):
+    """The whole plan as it stands now; it replaces the one before."""
+
+    kind: Literal["plan_made"] = "plan_made"
+    todos: tuple[Todo, ...]
+
+
+class FileMade(_Value):
+    """A file that the work produced. path is inside the session's own folder."""
+
+    kind: Literal["file_made"] = "file_made"
+    path: str
+    bytes: int
+    job: str = ""
+
+
+Card = Annotated[
+    PapersFound | PaperOpened | ReposFound | PlanMade | FileMade, Field(discriminator="kind")
+]
+
+
+# --- requests: what needs the user's word --------------------------------------------------------
+
+
+class Spend(_Value):
+    """Run a script on hardware. For where="here" the price is 0 and the danger is the machine itself.
+
+    The user may change the fields named in EDITABLE before agreeing; hold_micro_usd is derived again then.
+    """
+
+    kind: Literal["spend"] = "spend"
+    title: str
+    where: Literal["here", "jobs"]
+    flavor: str = ""
+    script: str
+    dependencies: tuple[str, ...] = ()  # PEP 508, "transformers==5.23.0"
+    env: dict[str, str] = {}
+    secrets: tuple[str, ...] = ()  # names only, never values
+    timeout_seconds: int = Field(gt=0, le=7 * 24 * 3600)
+    price_micro_usd_per_hour: int = Field(ge=0)
+
+    @property
+    def hold_micro_usd(self) -> int:
+        """The most this can cost: price times timeout, rounded up to a whole micro-dollar."""
+        return -(-self.price_micro_usd_per_hour * self.timeout_seconds // 3600)
+
+
+class Delete(_Value):
+    """Delete a repository and its whole history."""
+
+    kind: Literal["delete"] = "delete"
+    repo: str
+
+
+class Question(_Value):
+    """A question only the user can answer. No options: free text."""
+
+    kind: Literal["question"] = "question"
+    question: str
+    options: tuple[str, ...] = ()
+
+
+Request = Annotated[Spend | Delete | Question, Field(discriminator="kind")]
+
+EDITABLE: dict[str, frozenset[str]] = {
+    "spend": frozenset({"script", "timeout_seconds", "dependencies"}),
+    "delete": frozenset(),
+    "question": frozenset(),
+}
+
+
+class Answer(_Value):
+    """What was said to a Request. A question's answer is in text; a refusal's reason in reason."""
+
+    verdict: Literal["yes", "no"]
+    reason: str = ""
+    text: str = ""
+    edits: dict[str, JsonValue] = {}

@@ -1,0 +1,117 @@
+"""The Desk: all that a tool may touch. A tool gets one, bound to its call, and nothing else.
+
+Three ways a tool ends early: Problem (wrong value: the model reads it and goes on), Refused (the user said no: the
+model reads that too), Stopped (the user pressed Stop: nothing goes on).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, overload
+
+from tools.cards import Answer, Card, Delete, Question, Spend
+
+if TYPE_CHECKING:
+    from tools.hub import HubReader, HubWriter
+    from tools.web import Web
+
+
+class Problem(Exception):
+    """What is wrong, with the value; then what to do, with the choices. Model and user read the same words."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.hint = message, hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class Refused(Problem):
+    """The user, or the policy in the user's name, said no. An ordinary result that the model reads."""
+
+
+class Stopped(BaseException):
+    """The user pressed Stop. Not an Exception, so that no tool and no library swallows it."""
+
+
+@dataclass(frozen=True)
+class JobEnd:
+    """How a job ended. seconds of run time; log: its last lines; files relative to the session's folder."""
+
+    job: str
+    status: str
+    exit_code: int | None
+    seconds: float
+    log: str
+    files: tuple[str, ...]
+    message: str = ""
+
+
+class Contract(Protocol):
+    """Consent to one Spend, and the power to do it once."""
+
+    @property
+    def request(self) -> Spend: ...  # as agreed, edits included
+
+    def submit(self) -> str:
+        """Start the job, once; return its id. A second call returns the same id."""
+        ...
+
+    def wait(self) -> JobEnd:
+        """Block until the job has ended. Raises Stopped; a stopped run's jobs are cancelled by the session."""
+        ...
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One call's view of the world. Made by the agent for each call; tests make their own."""
+
+    call: str
+    hub: HubReader
+    web: Web
+    folder: Path  # the session's own folder; uploads/ lies in it
+    show: Callable[[Card], None]
+    say: Callable[[str], None]
+    judge: Callable[[Spend | Delete | Question], tuple[Answer, Spend | Delete | Question]]
+    sign: Callable[[Spend], Contract] | None = None  # makes the object that spends; None: no place to run jobs
+    writer: Callable[[Delete], HubWriter] | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def check(self) -> None:
+        """Raise Stopped if the user pressed Stop. Long work calls it often."""
+        if self.stop.is_set():
+            raise Stopped
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, at most so long; raises Stopped at once when the user presses Stop."""
+        if self.stop.wait(seconds):
+            raise Stopped
+
+    @overload
+    def approve(self, request: Spend) -> Contract: ...
+    @overload
+    def approve(self, request: Delete) -> HubWriter: ...
+
+    def approve(self, request: Spend | Delete) -> Contract | HubWriter:
+        """Get the user's consent; what is returned can do what was agreed, and nothing else can.
+
+        Raises Refused when the answer is no, Problem when there is nothing that could do it here.
+        """
+        make = self.sign if isinstance(request, Spend) else self.writer
+        if make is None:
+            raise Problem(f"This app has no place for a {request.kind} request.", "Do it another way.")
+        answer, agreed = self.judge(request)
+        if answer.verdict == "no":
+            raise Refused("The user said no" + (f": {answer.reason}" if answer.reason else "."), "Do not ask for the same again.")
+        return make(agreed)  # type: ignore[arg-type]  # judge returns the kind it was given
+
+    def ask(self, question: Question) -> str:
+        """Ask the user; returns the answer's text. Raises Refused when the user declines to answer."""
+        answer, _ = self.judge(question)
+        if answer.verdict == "no":
+            raise Refused("The user did not answer" + (f": {answer.reason}" if answer.reason else "."), "Go on with your best judgement.")
+        return answer.text
