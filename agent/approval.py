@@ -17,7 +17,6 @@ By = Literal["user", "policy", "stop"]
 _REQUEST: TypeAdapter[Any] = TypeAdapter(Request)
 
 
-
 class _Waiter:
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -65,9 +64,7 @@ class Approvals:
             waiter = self._waiting.get(approval)
             if waiter is None:
                 raise Problem(f"Question {approval!r} is not open.", "It may have been answered in another tab.")
-            said = ApprovalAnswered(
-                approval=approval, answer=answer, by=by, request=edited(waiter.request, answer)
-            )
+            said = ApprovalAnswered(approval=approval, answer=answer, by=by, request=edited(waiter.request, answer))
             del self._waiting[approval]
         self._emit(said)  # on the disk before the tool goes on
         waiter.said = said
@@ -85,6 +82,9 @@ class Approvals:
     def open(self) -> bool:
         return bool(self._waiting)
 
+    def is_open(self, approval: str) -> bool:
+        return approval in self._waiting
+
 
 def edited(request: Request, answer: Answer) -> Request:
     """The request with the answer's edits in it. Raises Problem for a field that may not be edited or a value that is wrong."""
@@ -100,6 +100,7 @@ def edited(request: Request, answer: Answer) -> Request:
     except ValidationError as error:
         first = error.errors()[0]
         raise Problem(
-            f"{'.'.join(str(part) for part in first['loc'][1:])} cannot be {first['input']!r}: {first['msg']}.", "Correct it."
+            f"{'.'.join(str(part) for part in first['loc'][1:])} cannot be {first['input']!r}: {first['msg']}.",
+            "Correct it.",
         ) from None
     return changed

@@ -141,7 +141,8 @@ class Journal:
         except OSError as error:
             os.ftruncate(self._fd, start)  # half a line would damage every later one
             raise Problem(
-                f"The conversation cannot be saved: {error.strerror}.", f"Make room under {self._path.parent}, then go on."
+                f"The conversation cannot be saved: {error.strerror}.",
+                f"Make room under {self._path.parent}, then go on.",
             ) from error
         return len(data)
 
@@ -158,7 +159,8 @@ class Journal:
             # A prefix is enough: the whole line is validated by whoever reads its meaning.
             if not line.startswith(b'{"seq":%d,' % number):
                 raise Problem(
-                    f"Line {number + 1} of {self._path.name} is damaged.", "Restore the file from a copy, or start a new session."
+                    f"Line {number + 1} of {self._path.name} is damaged.",
+                    "Restore the file from a copy, or start a new session.",
                 )
             offsets.append(offsets[-1] + len(line))
         return header, offsets

@@ -13,7 +13,6 @@ import threading
 import time
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError, create_model
@@ -53,7 +52,7 @@ class DeskTool(Tool):  # type: ignore[misc]  # smolagents is untyped
         self.arguments: type[BaseModel] = create_model(self.name, __config__=config, **fields)
         super().__init__()
 
-    def forward(self, **arguments: Any) -> Any:
+    def forward(self, **arguments: Any) -> Any:  # noqa: ARG002
         raise TypeError(f"{self.name} needs a desk; call it through the toolbox")
 
     def to_code_prompt(self) -> str:
@@ -77,14 +76,6 @@ class DeskTool(Tool):  # type: ignore[misc]  # smolagents is untyped
         return {name: getattr(bound, name) for name in names}
 
 
-@dataclass
-class _Open:
-    """A call that is under way."""
-
-    started: float
-    desk: Desk
-
-
 class Toolbox:
     """The tools of one session. Calls run in the caller's thread; several threads may call at once."""
 
@@ -99,7 +90,7 @@ class Toolbox:
         self.tools = {function.__name__: DeskTool(function) for function in functions}
         self._emit, self._desk = emit, desk
         self._ids = itertools.count(called_before + 1)
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, float] = {}  # when each call under way started
         self._lock = threading.Lock()
 
     def call(
@@ -119,7 +110,7 @@ class Toolbox:
         desk = self._desk(call)
         shown = dict(zip(tool.inputs, args, strict=False)) | dict(kwargs)
         with self._lock:
-            self._open[call] = _Open(time.monotonic(), desk)
+            self._open[call] = time.monotonic()
         self._emit(ToolStarted(call=call, tool=name, args=_cut(shown), by=by, step=step))
         try:
             desk.check()
@@ -133,7 +124,8 @@ class Toolbox:
         except Exception as error:
             log.exception("tool %s failed", name)
             problem = Problem(
-                f"{name} failed in a way nobody foresaw ({type(error).__name__}).", "Try once more, or do it another way."
+                f"{name} failed in a way nobody foresaw ({type(error).__name__}).",
+                "Try once more, or do it another way.",
             )
             self._end(call, "problem", problem=problem)
             raise problem from error
@@ -145,6 +137,10 @@ class Toolbox:
         """End in the journal what a stopped run left behind. Such a call's thread may still be on its way out."""
         for call in list(self._open):
             self._end(call, "stopped")
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._open)
 
     def is_open(self, call: str) -> bool:
         return call in self._open
@@ -158,11 +154,11 @@ class Toolbox:
         problem: Problem | None = None,
     ) -> None:
         with self._lock:
-            ended = self._open.pop(call, None)
-        if ended is None:
+            started = self._open.pop(call, None)
+        if started is None:
             return  # the run was stopped meanwhile and has closed this call
         message, hint = (problem.message, problem.hint) if problem else ("", "")
-        seconds = round(time.monotonic() - ended.started, 3)
+        seconds = round(time.monotonic() - started, 3)
         self._emit(ToolEnded(call=call, why=why, result=result, message=message, hint=hint, seconds=seconds))
 
 

@@ -82,9 +82,7 @@ class FileMade(_Value):
     job: str = ""
 
 
-Card = Annotated[
-    PapersFound | PaperOpened | ReposFound | PlanMade | FileMade, Field(discriminator="kind")
-]
+Card = Annotated[PapersFound | PaperOpened | ReposFound | PlanMade | FileMade, Field(discriminator="kind")]
 
 
 # --- requests: what needs the user's word --------------------------------------------------------

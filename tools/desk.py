@@ -106,12 +106,17 @@ class Desk:
             raise Problem(f"This app has no place for a {request.kind} request.", "Do it another way.")
         answer, agreed = self.judge(request)
         if answer.verdict == "no":
-            raise Refused("The user said no" + (f": {answer.reason}" if answer.reason else "."), "Do not ask for the same again.")
+            raise Refused(
+                "The user said no" + (f": {answer.reason}" if answer.reason else "."), "Do not ask for the same again."
+            )
         return make(agreed)  # type: ignore[arg-type]  # judge returns the kind it was given
 
     def ask(self, question: Question) -> str:
         """Ask the user; returns the answer's text. Raises Refused when the user declines to answer."""
         answer, _ = self.judge(question)
         if answer.verdict == "no":
-            raise Refused("The user did not answer" + (f": {answer.reason}" if answer.reason else "."), "Go on with your best judgement.")
+            raise Refused(
+                "The user did not answer" + (f": {answer.reason}" if answer.reason else "."),
+                "Go on with your best judgement.",
+            )
         return answer.text

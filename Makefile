@@ -1,0 +1,36 @@
+# One environment for everything: .venv, made from the pins in requirements-dev.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.made-from-pins
+
+.PHONY: run env test check bench pins
+run: env
+	$(BIN)/python app.py
+
+env: $(STAMP)
+$(STAMP): requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "Python's venv module is missing; on Debian: apt install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+test: env check
+	$(BIN)/python -m tests.browser
+	$(BIN)/python -m pytest
+
+check: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: env
+	$(BIN)/python -m bench
+
+# Compile the pins anew from pyproject.toml. requirements.txt is what a Space installs beside its own gradio.
+pins: env
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
+		--no-emit-package gradio --no-emit-package gradio-client pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
+		--group dev pyproject.toml -o requirements-dev.txt

@@ -1,0 +1,113 @@
+"""The same session without a screen: python -m agent "task".
+
+With --json each Entry is one line on stdout. Exit codes: 0 answered, 1 failed, 2 wrong use, 3 stopped, 4 budget or step limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from agent.events import ApprovalAsked, RunEnded
+from agent.screen import Screen
+from agent.session import Session
+from agent.sessions import Sessions, Unknown
+from agent.settings import Settings, micro_usd
+from tools.desk import Problem
+
+EXIT = {"answered": 0, "failed": 1, "stopped": 3, "budget": 4, "step_limit": 4}
+WRONG_USE = 2
+OWNER = "local"  # sessions of this machine's user, the same that the page shows
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _options(argv)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        sessions = Sessions(_settings(options))
+        session = _session(sessions, options.session)
+    except Problem as problem:
+        print(problem, file=sys.stderr)
+        return WRONG_USE
+    signal.signal(signal.SIGINT, lambda *_: session.stop())
+    signal.signal(signal.SIGTERM, lambda *_: session.stop())
+    try:
+        return _run(session, options)
+    finally:
+        sessions.close()
+
+
+def _run(session: Session, options: argparse.Namespace) -> int:
+    screen = Screen(as_json=options.json)
+    start = session.last_seq
+    try:
+        run = session.send(options.task)
+    except Problem as problem:
+        print(problem, file=sys.stderr)
+        return WRONG_USE
+    code = EXIT["failed"]
+    for entry in session.follow(start):
+        screen.show(entry)
+        if isinstance(entry.event, ApprovalAsked) and session.is_open(entry.event.approval):
+            session.answer(entry.event.approval, screen.ask(entry.event.request))
+        if isinstance(entry.event, RunEnded) and entry.event.run == run:
+            code = EXIT[entry.event.why]
+    if not options.json:
+        screen.goodbye(session.id)
+    return code
+
+
+def _session(sessions: Sessions, id: str) -> Session:
+    """The named session, made under that name if there is none; or a new one."""
+    if not id:
+        return sessions.create(OWNER)
+    try:
+        return sessions.open(id, OWNER)
+    except Unknown:
+        return sessions.create(OWNER, id)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    settings = Settings.from_environ()
+    given = {
+        "model_id": options.model,
+        "model_base_url": options.base_url,
+        "budget_micro_usd": micro_usd(options.budget) if options.budget is not None else None,
+        "approve": options.approve or ("ask" if _terminal() and not options.json else "none"),
+    }
+    return replace(settings, **{name: value for name, value in given.items() if value is not None})
+
+
+def _terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m agent",
+        description="Run one task without a screen.",
+        epilog="Exit codes: 0 answered, 1 failed, 2 wrong use, 3 stopped, 4 budget or step limit.",
+    )
+    parser.add_argument("task", help="what to do, or a tool call such as '/papers_search preference optimization'")
+    parser.add_argument("--json", action="store_true", help="print each journal entry as one line of JSON")
+    parser.add_argument("--model", metavar="ID", help="model id (MODEL_ID)")
+    parser.add_argument("--base-url", metavar="URL", help="OpenAI-compatible server (MODEL_BASE_URL)")
+    parser.add_argument("--budget", metavar="USD", help="the most this session may spend on compute (BUDGET)")
+    parser.add_argument(
+        "--session", metavar="ID", default="", help="go on with this session, or give a new one this id"
+    )
+    parser.add_argument(
+        "--approve",
+        choices=("none", "within-budget"),
+        help="without asking: refuse everything, or allow spending that fits into the budget. "
+        "The default asks on a terminal and refuses elsewhere",
+    )
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""Our CodeAgent: smolagents' loop, memory and prompts; our step, so that text streams, odd replies parse, Stop stops."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from smolagents import ActionOutput, ActionStep, CodeAgent, LogLevel, PythonExecutor
+from smolagents.agents import EMPTY_PROMPT_TEMPLATES
+from smolagents.local_python_executor import CodeOutput
+
+from agent.events import CodeWritten, Event, ReasoningSaid, ReplyRestarted, StepEnded, StepStarted, TextSaid
+from agent.models.router import Cancel, Done, Reasoning, Restarted, RouterModel, Text
+from agent.parsing import parse_reply
+from agent.sandbox.host import Executor, StepResult
+from agent.toolbox import DeskTool
+from tools.desk import Problem, Stopped
+
+OBSERVED = 10_000  # characters of one step's output that the model reads back, head and tail
+STOP_WORDS = ("Observation:", "</code>")
+_PROMPT = Path(__file__).parent / "prompts" / "system.md"
+
+
+class StepLimit(Exception):
+    """All steps of the run are used up."""
+
+
+class Coder(CodeAgent):  # type: ignore[misc]  # smolagents is untyped
+    """One agent for one run. What it does leaves through emit, in order; what it yields is for smolagents' loop alone."""
+
+    def __init__(
+        self,
+        model: RouterModel,
+        tools: list[DeskTool],
+        executor: Executor,
+        emit: Callable[[Event], None],
+        *,
+        run: str,
+        cancel: Cancel,
+        steps_before: int,
+        max_steps: int,
+    ) -> None:
+        self._emit, self._run, self._cancel, self._steps_before = emit, run, cancel, steps_before
+        self._child = executor
+        self._proses = 0  # replies in a row without code
+        self.input_tokens = self.output_tokens = 0
+        super().__init__(
+            tools=tools,
+            model=model,
+            prompt_templates=EMPTY_PROMPT_TEMPLATES | {"system_prompt": _PROMPT.read_text("utf-8")},
+            executor=_Seat(),
+            max_steps=max_steps,
+            verbosity_level=LogLevel.OFF,
+            code_block_tags=("<code>", "</code>"),
+        )
+
+    @property
+    def step(self) -> int:
+        """Number of the current step in the whole session."""
+        return self._steps_before + int(self.step_number)
+
+    def _step_stream(self, memory_step: ActionStep) -> Iterator[ActionOutput]:
+        started = time.monotonic()
+        memory_step.model_input_messages = None  # a copy per step would grow with the square of the steps
+        step, said, done = self.step, "", None
+        self._emit(StepStarted(run=self._run, step=step, model=self.model.model_id))
+        observation, error = "", "Stopped."
+        try:
+            said, done = self._reply(step)
+            memory_step.model_output = said
+            final, answer, observation, error = self._act(step, said, done)
+        except Problem as problem:
+            error = str(problem)
+            raise
+        finally:
+            memory_step.observations = observation or error
+            usage = done.usage if done else None
+            self.input_tokens += (usage and usage.input_tokens) or 0
+            self.output_tokens += (usage and usage.output_tokens) or 0
+            self._emit(
+                StepEnded(
+                    step=step,
+                    seconds=round(time.monotonic() - started, 3),
+                    input_tokens=usage.input_tokens if usage else None,
+                    output_tokens=usage.output_tokens if usage else None,
+                    provider=done.provider if done else "",
+                    observation=observation,
+                    error=error,
+                )
+            )
+        yield ActionOutput(output=answer, is_final_answer=final)
+
+    def _reply(self, step: int) -> tuple[str, Done]:
+        """Ask the model; pass on what it says as it says it."""
+        said: list[str] = []
+        for delta in self.model.stream(self.write_memory_to_messages(), stop_words=STOP_WORDS, cancel=self._cancel):
+            match delta:
+                case Text(text):
+                    said.append(text)
+                    self._emit(TextSaid(step=step, text=text))
+                case Reasoning(text):
+                    self._emit(ReasoningSaid(step=step, text=text))
+                case Restarted(reason, attempt, wait_seconds):
+                    said.clear()
+                    self._emit(ReplyRestarted(step=step, reason=reason, attempt=attempt, wait_seconds=wait_seconds))
+                case Done():
+                    return "".join(said), delta
+        raise Problem("The model's reply has no end.", "Send your message again.")
+
+    def _act(self, step: int, said: str, done: Done) -> tuple[bool, Any, str, str]:
+        """Find the code and run it: (is final, answer, observation, error)."""
+        reply = parse_reply(said, [(call.name, call.arguments) for call in done.tool_calls], list(self.tools))
+        if reply.code is None:
+            self._proses += 1
+            if reply.thought and self._proses > 1:
+                return True, reply.thought, "", ""  # told once how to act, it still just speaks: that is its answer
+            return False, None, reply.hint, reply.hint
+        self._proses = 0
+        self._emit(CodeWritten(step=step, code=reply.code))
+        result = self._child.run(reply.code, self._cancel.event)
+        return result.final, result.answer, observed(result, reply.hint), _last_line(result.error)
+
+    def _handle_max_steps_reached(self, task: str) -> Any:  # noqa: ARG002  # smolagents would ask the model once more
+        raise StepLimit
+
+    def run_to_end(self, task: str) -> str:
+        """Drive the loop. Returns the answer as text. Raises Stopped, StepLimit or Problem."""
+        answer: Any = ""
+        for event in self.run(task, stream=True, reset=False):
+            if self._cancel.event.is_set():
+                raise Stopped
+            if isinstance(event, ActionOutput) and event.is_final_answer:
+                answer = event.output
+        return answer if isinstance(answer, str) else repr(answer)
+
+
+def observed(result: StepResult, note: str = "") -> str:
+    """What the model reads of a step: output, error or value, lost variables; cut in the middle."""
+    parts = [cut(result.output.rstrip("\n"))]
+    if result.error:
+        parts.append("Error:\n" + cut(result.error))
+    elif result.value:
+        parts.append("Last value:\n" + cut(result.value))
+    if result.lost:
+        names = ", ".join(f"{lost.name} ({lost.why})" for lost in result.lost)
+        parts.append(f"These variables were lost and are undefined now: {names}.")
+    if note:
+        parts.append(note)
+    return "\n".join(part for part in parts if part) or "(no output)"
+
+
+def cut(text: str, limit: int = OBSERVED) -> str:
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n… {len(text) - limit} characters cut …\n{text[-half:]}"
+
+
+def _last_line(error: str) -> str:
+    return error.rstrip().rsplit("\n", 1)[-1]
+
+
+class _Seat(PythonExecutor):  # type: ignore[misc]
+    """smolagents wants an executor; ours is driven by the step itself, so this one only fills the place."""
+
+    def send_tools(self, tools: dict[str, Any]) -> None: ...
+
+    def send_variables(self, variables: dict[str, Any]) -> None: ...
+
+    def __call__(self, code_action: str) -> CodeOutput:  # noqa: ARG002
+        raise TypeError("the step runs code itself")

@@ -1,0 +1,90 @@
+"""The journal as the agent remembers it. Built anew for each run, so that a restart is nothing special."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from smolagents import ActionStep, MemoryStep, TaskStep, Timing
+
+from agent.events import (
+    ApprovalAnswered,
+    ApprovalAsked,
+    Entry,
+    ReplyRestarted,
+    RunEnded,
+    StepEnded,
+    StepStarted,
+    TextSaid,
+    ToolEnded,
+    ToolStarted,
+    UserSaid,
+)
+from tools.cards import Request
+
+
+@dataclass
+class Recalled:
+    """What happened so far: memory steps for the model, and the counters that ids go on from."""
+
+    steps: list[MemoryStep] = field(default_factory=list)
+    runs: int = 0
+    last_step: int = 0
+    calls: int = 0
+    approvals: int = 0
+    open_run: str = ""  # a run without an end
+    open_step: int = 0
+    open_approvals: dict[str, Request] = field(default_factory=dict)
+    open_calls: set[str] = field(default_factory=set)
+    title: str = ""
+
+
+def recall(entries: Iterable[Entry]) -> Recalled:
+    past = Recalled()
+    step: ActionStep | None = None
+    typed = ""  # the tool the user typed, while it runs
+    for entry in entries:
+        match entry.event:
+            case UserSaid(run=run, text=text, files=files):
+                past.runs, past.open_run = past.runs + 1, run
+                past.title = past.title or text
+                past.steps.append(TaskStep(task=task_text(text, files)))
+            case StepStarted(step=number):
+                past.last_step = past.open_step = number
+                step = ActionStep(step_number=number, timing=Timing(start_time=entry.at), model_output="")
+                past.steps.append(step)
+            case TextSaid(text=text) if step:
+                step.model_output += text
+            case ReplyRestarted() if step:
+                step.model_output = ""
+            case StepEnded(observation=observation, error=error) if step:
+                step.observations = observation or error or None
+                step, past.open_step = None, 0
+            case ToolStarted(call=call, by=by, tool=tool):
+                past.calls += 1
+                past.open_calls.add(call)
+                typed = tool if by == "user" else ""
+            case ToolEnded(call=call, result=result, message=message, hint=hint):
+                past.open_calls.discard(call)
+                if typed:
+                    outcome = result or f"{message} {hint}"
+                    past.steps.append(TaskStep(task=f"(I called {typed} myself. It returned: {outcome})"))
+                    typed = ""
+            case RunEnded(why=why, message=message):
+                past.open_run, past.open_step, step = "", 0, None
+                if why != "answered" and past.steps and isinstance(last := past.steps[-1], ActionStep):
+                    last.observations = f"{last.observations or ''}\n(This run ended here: {why}. {message})".strip()
+            case ApprovalAsked(approval=approval, request=request):
+                past.approvals += 1
+                past.open_approvals[approval] = request
+            case ApprovalAnswered(approval=approval):
+                past.open_approvals.pop(approval, None)
+            case _:
+                pass
+    return past
+
+
+def task_text(text: str, files: Iterable[str]) -> str:
+    """What the model reads of a user's message."""
+    names = ", ".join(f"uploads/{name}" for name in files)
+    return f"{text}\n\n(Uploaded files: {names})" if names else text

@@ -1,0 +1,96 @@
+"""What a model says, piece by piece, and how it is told to stop. Plain values, the same for every model class."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """What the model thinks before it speaks; no part of the reply."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """The server failed and is asked again; what it had said of this reply does not count."""
+
+    reason: str
+    attempt: int  # the attempt that now follows, from 2
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, as the provider counted them. None: it did not say."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None  # of the input tokens, those read from the provider's cache
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call in the provider's own form. arguments is what the model wrote, JSON if it kept to the rules."""
+
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The reply is whole. Always the last delta, and told once."""
+
+    finish_reason: str
+    usage: Usage = Usage()
+    provider: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+Delta = Text | Reasoning | Restarted | Done
+
+
+class Cancel:
+    """Stop for one run. Set once, from any thread; whoever waits is called at once.
+
+    event is the same flag for code that polls; set it through set(), or those who wait are not woken.
+    """
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self._lock = threading.Lock()
+        self._wakers: dict[object, Callable[[], object]] = {}
+
+    def set(self) -> None:
+        with self._lock:
+            self.event.set()
+            wakers = list(self._wakers.values())
+        for wake in wakers:
+            wake()
+
+    def is_set(self) -> bool:
+        return self.event.is_set()
+
+    @contextmanager
+    def waking(self, wake: Callable[[], object]) -> Iterator[None]:
+        """Within this context wake is called when Stop comes, in the thread that sets it; at once if it came before."""
+        key = object()
+        with self._lock:
+            self._wakers[key] = wake
+            late = self.event.is_set()
+        if late:
+            wake()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._wakers[key]

@@ -1,0 +1,218 @@
+"""RouterModel: a conversation with any OpenAI-compatible chat endpoint, Hugging Face's router first.
+
+A reply travels through a queue from the loop that all sessions share to the thread that reads it. That queue never
+holds more than one reply, and the size of a reply is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator, Sequence
+from queue import SimpleQueue
+from typing import Any
+
+from smolagents import ChatMessage, MessageRole, Model, TokenUsage
+from smolagents.models import (
+    ChatMessageStreamDelta,
+    ChatMessageToolCall,
+    ChatMessageToolCallFunction,
+    ChatMessageToolCallStreamDelta,
+    get_tool_json_schema,
+)
+
+from agent.models.deltas import Cancel, Delta, Done, Reasoning, Restarted, Text, ToolCall, Usage
+from agent.models.endpoint import Endpoint, Failed, wire
+from tools.desk import Problem, Stopped
+
+__all__ = ["Cancel", "Delta", "Done", "Reasoning", "Restarted", "RouterModel", "Text", "ToolCall", "Usage"]
+
+_ROLES = {"tool-call": "assistant", "tool-response": "user"}  # smolagents' own roles
+_Inbox = SimpleQueue[list[Delta] | BaseException]
+
+
+class RouterModel(Model):
+    """One model at one endpoint. Safe for many threads at once."""
+
+    def __init__(
+        self,
+        model_id: str,
+        base_url: str,
+        api_key: str = "",
+        bill_to: str = "",
+        session_id: str = "",
+        *,
+        attempts: int = 5,
+        idle_seconds: float = 300.0,
+    ) -> None:
+        """base_url: such as "https://router.huggingface.co/v1"; the key is sent to its host and nowhere else.
+
+        bill_to: the organization that pays; session_id: groups a session's requests. Both are the Hugging Face
+        router's own. idle_seconds: silence after which a request has failed; a local model may read for minutes
+        before it speaks. Raises Problem for an address or a key that cannot be one.
+        """
+        super().__init__(model_id=model_id, flatten_messages_as_text=True)
+        headers = {"X-HF-Bill-To": bill_to, "X-HF-Session-id": session_id}
+        self._endpoint = Endpoint(base_url, api_key, {k: v for k, v in headers.items() if v}, idle_seconds)
+        self._attempts = attempts
+
+    def __repr__(self) -> str:
+        return f"RouterModel({self.model_id!r}, {self._endpoint.base_url!r})"
+
+    def stream(
+        self, messages: Sequence[ChatMessage | dict[str, Any]], *, stop_words: Sequence[str] = (), cancel: Cancel
+    ) -> Iterator[Delta]:
+        """Ask for one reply; yield what is said as it is said, Done last.
+
+        A failure that may pass is met with another attempt, told as Restarted. Raises Problem when no reply is to be
+        had, and Stopped as soon as cancel is set; the request is then ended at the server, too.
+        """
+        return self._converse(self._body(messages, stop_words), cancel)
+
+    def generate(
+        self,
+        messages: Sequence[ChatMessage | dict[str, Any]],
+        stop_sequences: Sequence[str] | None = None,
+        response_format: dict[str, str] | None = None,
+        tools_to_call_from: Sequence[Any] | None = None,
+        **options: Any,
+    ) -> ChatMessage:
+        """smolagents' own door: one whole reply. options: further fields of the request, such as temperature."""
+        said: list[str] = []
+        done = Done("")
+        body = self._body(messages, stop_sequences, response_format, tools_to_call_from, options)
+        for delta in self._converse(body, Cancel()):
+            match delta:
+                case Text(text):
+                    said.append(text)
+                case Restarted():
+                    said.clear()
+                case Done():
+                    done = delta
+        calls = [
+            ChatMessageToolCall(ChatMessageToolCallFunction(call.arguments, call.name), id=f"call_{i}", type="function")
+            for i, call in enumerate(done.tool_calls)
+        ]
+        return ChatMessage(MessageRole.ASSISTANT, "".join(said), calls or None, done, _token_usage(done.usage))
+
+    def generate_stream(
+        self,
+        messages: Sequence[ChatMessage | dict[str, Any]],
+        stop_sequences: Sequence[str] | None = None,
+        response_format: dict[str, str] | None = None,
+        tools_to_call_from: Sequence[Any] | None = None,
+        **options: Any,
+    ) -> Iterator[ChatMessageStreamDelta]:
+        """smolagents' own door: one reply in pieces. They cannot be taken back, so a break after the first is a Problem."""
+        spoke = False
+        body = self._body(messages, stop_sequences, response_format, tools_to_call_from, options)
+        for delta in self._converse(body, Cancel()):
+            match delta:
+                case Text(text):
+                    spoke = True
+                    yield ChatMessageStreamDelta(text)
+                case Restarted(reason) if spoke:
+                    raise Problem(reason, "Ask again.")
+                case Done():
+                    calls = [
+                        ChatMessageToolCallStreamDelta(
+                            i, f"call_{i}", "function", ChatMessageToolCallFunction(call.arguments, call.name)
+                        )
+                        for i, call in enumerate(delta.tool_calls)
+                    ]
+                    yield ChatMessageStreamDelta("", calls or None, _token_usage(delta.usage))
+
+    def _body(
+        self,
+        messages: Sequence[ChatMessage | dict[str, Any]],
+        stop_words: Sequence[str] | None,
+        response_format: dict[str, str] | None = None,
+        tools: Sequence[Any] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self.model_id,
+            "messages": plain_messages(messages),
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if stop_words:
+            body["stop"] = list(stop_words)
+        if response_format:
+            body["response_format"] = response_format
+        if tools:
+            body |= {"tools": [get_tool_json_schema(tool) for tool in tools], "tool_choice": "required"}
+        return body | (options or {})
+
+    def _converse(self, body: dict[str, Any], cancel: Cancel) -> Iterator[Delta]:
+        """Read one reply, in the thread of the one who asks."""
+        inbox: _Inbox = SimpleQueue()
+        with cancel.waking(lambda: inbox.put(Stopped())):
+            if cancel.is_set():
+                raise Stopped
+            asking = asyncio.run_coroutine_threadsafe(self._ask(body, inbox), wire().loop)
+            try:
+                while True:
+                    batch = inbox.get()
+                    if isinstance(batch, BaseException):
+                        raise batch
+                    for delta in batch:
+                        if cancel.is_set():
+                            raise Stopped
+                        yield delta
+                        if isinstance(delta, Done):
+                            return
+            finally:
+                asking.cancel()
+
+    async def _ask(self, body: dict[str, Any], inbox: _Inbox) -> None:
+        """Ask until there is a reply or no hope, on the loop. The last thing told is Done or an exception."""
+        attempt = 1
+        try:
+            while True:
+                try:
+                    inbox.put([await self._endpoint.reply(body, inbox.put)])
+                    return
+                except Failed as failed:
+                    if attempt == self._attempts or not failed.passes:
+                        raise failed.problem from None
+                    wait = _backoff(attempt) if failed.wait is None else failed.wait
+                    attempt += 1
+                    inbox.put([Restarted(failed.problem.message, attempt, round(wait, 1))])
+                    await asyncio.sleep(wait)
+        except asyncio.CancelledError:
+            inbox.put(Stopped())
+            raise
+        except Exception as error:
+            inbox.put(error)
+
+
+def plain_messages(messages: Sequence[ChatMessage | dict[str, Any]]) -> list[dict[str, str]]:
+    """What every server takes: role and text; neighbours with the same role in one message, none of them empty."""
+    plain: list[dict[str, str]] = []
+    for message in messages:
+        role, content = (
+            (message["role"], message["content"]) if isinstance(message, dict) else (message.role, message.content)
+        )
+        if isinstance(content, list):
+            content = "\n".join(part["text"] for part in content if part.get("type") == "text")
+        role = str(getattr(role, "value", role))
+        role = _ROLES.get(role, role)
+        if not content:
+            continue
+        if plain and plain[-1]["role"] == role:
+            plain[-1]["content"] += "\n" + content
+        else:
+            plain.append({"role": role, "content": content})
+    return plain
+
+
+def _backoff(attempt: int) -> float:
+    """Seconds before the next attempt: twice as long each time, spread so that sessions do not come back together."""
+    return min(30.0, 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def _token_usage(usage: Usage) -> TokenUsage | None:
+    if usage.input_tokens is None and usage.output_tokens is None:
+        return None
+    return TokenUsage(usage.input_tokens or 0, usage.output_tokens or 0)

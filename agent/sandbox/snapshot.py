@@ -1,0 +1,245 @@
+"""The variables of a session on disk, made and read by the worker alone. Standard library only.
+
+Modules are kept by name, what def, class and lambda made by its source, all else by pickle: together, so that shared
+references survive, or one by one when they are too much for that. The file is replaced whole, or not at all.
+Its form: the pickles, one after another, then a JSON table of contents, then that table's length.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pickle
+import struct
+import time
+import types
+from typing import Any
+
+from .definitions import Definition, definitions, looked_up, remember_source
+
+EACH = 64 << 20  # bytes of one pickle, at most
+IN_ALL = 256 << 20
+EARLY = 1 << 20  # bytes of a value that definitions need while they run
+SECONDS = 1.0  # for all of a save, about
+_LENGTH = struct.Struct(">Q")
+
+
+class _TooMuch(Exception):
+    """A pickle outgrew its share of bytes or time."""
+
+
+class _Bounded:
+    """A file that takes so many bytes until such a time."""
+
+    def __init__(self, file: Any, most: int, until: float) -> None:
+        self._file, self._left, self._until = file, most, until
+
+    def write(self, data: Any) -> None:
+        self._left -= memoryview(data).nbytes
+        if self._left < 0:
+            raise _TooMuch("too large to be kept")
+        if time.monotonic() > self._until:
+            raise _TooMuch("would take too long to keep")
+        self._file.write(data)
+
+
+class _Pickler(pickle.Pickler):
+    def __init__(self, file: _Bounded, kept: frozenset[str]) -> None:
+        super().__init__(file, protocol=5)  # type: ignore[arg-type]  # write is all that it needs
+        self._kept = kept  # names of __main__ that will be there again when this is loaded
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, types.ModuleType):
+            return importlib.import_module, (value.__name__,)
+        if getattr(value, "__module__", None) == "__main__":
+            name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
+            if isinstance(name, str) and name.partition(".")[0] not in self._kept:
+                raise pickle.PicklingError(f"{name} has no source of its own to make it again from")
+        return NotImplemented
+
+
+class Snapshot:
+    def __init__(self, path: str, names: dict[str, Any], given: dict[str, Any]) -> None:
+        """names: the namespace to keep. given: what the worker itself put there, by name."""
+        self._path, self._names, self._given = path, names, given
+        self._defined: dict[str, Definition] = {}  # in the order in which they were made
+        self._before: dict[str, Any] = {}
+        self._hopeless: dict[str, tuple[int, type, str]] = {}  # values that cannot be pickled, and why
+        self._count = 0
+
+    def opened(self, code: str) -> str:
+        """A step begins; returns its file name, by which tracebacks and inspect find its source."""
+        self._count += 1
+        step = f"<step {self._count}>"
+        remember_source(step, code)
+        self._before = dict(self._names)
+        return step
+
+    def closed(self, step: str, code: str) -> None:
+        """Note which functions and classes the step has made."""
+        before, self._before = self._before, {}
+        for name, definition in definitions(step, code):
+            if name not in self._names or (name in before and before[name] is self._names[name]):
+                continue
+            if definition.made(self._names[name]):
+                self._defined.pop(name, None)
+                self._defined[name] = definition
+
+    # --- save -----------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Replace the file by what is there now; about SECONDS at most."""
+        self._defined = {name: made for name, made in self._defined.items() if self._names.get(name) is made.value}
+        modules, values = {}, {}
+        for name, value in self._names.items():
+            if name.startswith("__") or name in self._defined or (name in self._given and value is self._given[name]):
+                continue
+            if isinstance(value, types.ModuleType):
+                modules[name] = value.__name__
+            else:
+                values[name] = value
+        draft = self._path + ".new"
+        with open(draft, "wb") as file:
+            pickles, lost = _Writer(file, frozenset(self._defined) | frozenset(self._given)).write(
+                values, self._attributes(), self._evaluated_by_definitions(), self._hopeless
+            )
+            table = {
+                "count": self._count,
+                "modules": modules,
+                "sources": {made.step: made.source for made in self._defined.values()},
+                "definitions": [[name, made.step, made.line, made.column] for name, made in self._defined.items()],
+                "pickles": pickles,
+                "lost": lost,
+            }
+            contents = json.dumps(table).encode()
+            file.write(contents + _LENGTH.pack(len(contents)))
+        os.replace(draft, self._path)
+
+    def _attributes(self) -> dict[str, Any]:
+        """Plain values that lie on own classes and functions, as "Class.attribute": code may have changed them."""
+        found = {}
+        for name, made in self._defined.items():
+            if type(made.value) is type or isinstance(made.value, types.FunctionType):
+                for attribute, value in vars(made.value).items():
+                    if not attribute.startswith("__") and not hasattr(type(value), "__get__"):
+                        found[f"{name}.{attribute}"] = value
+        return found
+
+    def _evaluated_by_definitions(self) -> set[str]:
+        """Names that are looked up while the definitions run: defaults, decorators, bases, class bodies."""
+        return {name for made in self._defined.values() for name in looked_up(made.program)}
+
+    # --- restore --------------------------------------------------------------------------------------
+
+    def restore(self) -> dict[str, str]:
+        """Load what was saved into the namespace; returns the names that are not there again, with the reason."""
+        try:
+            with open(self._path, "rb") as file:
+                return self._load(file)
+        except FileNotFoundError:
+            return {}
+        except Exception as error:
+            return {"all variables": f"the saved state cannot be read ({error!r})"[:300]}
+
+    def _load(self, file: Any) -> dict[str, str]:
+        end = file.seek(-_LENGTH.size, os.SEEK_END)
+        (length,) = _LENGTH.unpack(file.read())
+        file.seek(end - length)
+        table = json.loads(file.read(length))
+        self._count = table["count"]
+        lost: dict[str, str] = dict(table["lost"])
+        for name, module in table["modules"].items():
+            try:
+                self._names[name] = importlib.import_module(module)
+            except Exception as error:
+                lost[name] = f"{module} cannot be imported again: {error}"[:300]
+        early = [part for part in table["pickles"] if part["early"]]
+        self._unpickle(file, early)  # a failure shows when the definition that needs it fails
+        failed = self._define(table, [name for name, *_ in table["definitions"]])
+        lost |= self._unpickle(file, [part for part in table["pickles"] if not part["early"]])
+        return lost | self._define(table, list(failed))
+
+    def _define(self, table: dict[str, Any], wanted: list[str]) -> dict[str, str]:
+        """Run definitions again, in their order; returns those that fail, with the reason."""
+        failed = {}
+        found: dict[tuple[str, int, int, str], Definition] = {}
+        for step, source in table["sources"].items():
+            remember_source(step, source)
+            found |= {(step, made.line, made.column, name): made for name, made in definitions(step, source)}
+        for name, step, line, column in table["definitions"]:
+            if name not in wanted:
+                continue
+            definition = found[step, line, column, name]
+            try:
+                exec(definition.program, self._names)
+                definition.made(self._names[name])
+                self._defined[name] = definition
+            except Exception as error:
+                failed[name] = f"cannot be defined again: {error!r}"[:300]
+        return failed
+
+    def _unpickle(self, file: Any, parts: list[dict[str, Any]]) -> dict[str, str]:
+        lost = {}
+        for part in parts:
+            file.seek(part["start"])
+            try:
+                values = pickle.load(file)
+            except Exception as error:
+                lost |= {name: f"cannot be loaded again: {error!r}"[:300] for name in part["names"]}
+                continue
+            for name, value in values.items():
+                owner, _, attribute = name.partition(".")
+                if not attribute:
+                    self._names[name] = value
+                elif owner in self._names:
+                    setattr(self._names[owner], attribute, value)
+        return lost
+
+
+class _Writer:
+    """Writes the pickles of one save and knows where they are."""
+
+    def __init__(self, file: Any, kept: frozenset[str]) -> None:
+        self._file, self._kept = file, kept
+        self._parts: list[dict[str, Any]] = []
+        self._until = time.monotonic() + SECONDS
+        self._half = self._until - SECONDS / 2
+
+    def write(
+        self, values: dict[str, Any], attributes: dict[str, Any], needed: set[str], hopeless: dict[str, tuple[int, type, str]]
+    ) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        """Returns the table of the pickles, and the names left out with the reason. Keeps hopeless up to date."""
+        for name in needed & values.keys():
+            self._add({name: values[name]}, EARLY, self._until, early=True)
+        for name, (identity, kind, _) in list(hopeless.items()):
+            if name not in values or id(values[name]) != identity or type(values[name]) is not kind:
+                del hopeless[name]
+        lost = {name: why for name, (_, _, why) in hopeless.items()}
+        wanted = {name: value for name, value in (values | attributes).items() if name not in lost}
+        if not self._add(wanted, EACH, self._half):
+            return self._parts, lost
+        first, start = len(self._parts), self._file.tell()
+        for name, value in wanted.items():
+            left = IN_ALL - (self._file.tell() - start)
+            why = self._add({name: value}, min(EACH, left), self._until)
+            if why and name in values:  # an attribute is there again as its class has it
+                lost[name] = why
+                hopeless[name] = (id(value), type(value), why)
+        good = [name for part in self._parts[first:] for name in part["names"]]
+        if not self._add({name: wanted[name] for name in good}, EACH, self._half):
+            self._parts[first:-1] = []  # together after all: the single ones are not needed
+        return self._parts, lost
+
+    def _add(self, part: dict[str, Any], most: int, until: float, early: bool = False) -> str:
+        """Pickle part into the file; returns why that failed, and then nothing of it is there."""
+        start = self._file.tell()
+        try:
+            _Pickler(_Bounded(self._file, most, until), self._kept).dump(part)
+        except Exception as error:
+            self._file.seek(start)
+            self._file.truncate()
+            known = isinstance(error, (_TooMuch, TypeError, AttributeError, pickle.PicklingError))
+            return (str(error) if known else repr(error))[:300]
+        self._parts.append({"start": start, "names": list(part), "early": early})
+        return ""

@@ -1,0 +1,291 @@
+"""The child process that runs generated code: plain CPython, one step at a time. Standard library only.
+
+The main thread runs the steps, so that Ctrl-C reaches the code; one thread reads what the host sends. What the code
+prints goes straight to the pipe on descriptors 1 and 2, so that Python, C and subprocesses keep their order.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import itertools
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+import types
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, NoReturn
+
+from . import confine
+from .plain import plain
+from .protocol import FROM_WORKER, HEADER, pack
+from .snapshot import Snapshot
+
+_VALUE = "__value__"  # holds the value of a step's last expression for a moment
+_ANSWER_BYTES = 1 << 20
+_OURS = os.path.dirname(os.path.abspath(__file__))
+
+
+class ToolError(Exception):
+    """A tool could not do what was asked: what is wrong, and what to do."""
+
+
+class ToolRefused(ToolError):
+    """The user, or the policy in the user's name, said no."""
+
+
+class FinalAnswer(SystemExit):
+    """Ends the step. A SystemExit, so that threads end silently and asyncio lets it through."""
+
+
+ToolError.__module__ = ToolRefused.__module__ = FinalAnswer.__module__ = "__main__"
+
+
+class Tools:
+    """The host's tools as functions. Calls from several threads travel side by side, told apart by their id."""
+
+    def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
+        self.open = False  # only a running step may call
+        self._send = send
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, SimpleQueue[dict[str, Any]]] = {}
+        self._pid = os.getpid()
+
+    def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if os.getpid() != self._pid:
+            raise ToolError("Tools cannot be called from a forked process. Call them from threads.")
+        if not self.open:
+            raise ToolError(f"{name} was called by a thread after its step had ended. Join threads before the step ends.")
+        number, result = next(self._ids), SimpleQueue[dict[str, Any]]()
+        self._waiting[number] = result
+        try:
+            self._send({"type": "call", "id": number, "name": name, "args": plain(args), "kwargs": plain(kwargs)})
+            answer = result.get()
+        finally:
+            self._waiting.pop(number, None)
+        if answer["ok"]:
+            return answer["value"]
+        raise (ToolRefused if answer["kind"] == "refused" else ToolError)(answer["message"])
+
+    def answered(self, answer: dict[str, Any]) -> None:
+        """Hand a result to the thread that waits for it; nobody waits any more after an interrupt."""
+        if result := self._waiting.get(answer["id"]):
+            result.put(answer)
+
+    def function(self, name: str, signature: str, doc: str) -> Callable[..., Any]:
+        def tool(*args: Any, **kwargs: Any) -> Any:
+            return self.call(name, args, kwargs)
+
+        shape: dict[str, Any] = {}
+        try:  # annotations stay text; help() and inspect.signature follow __wrapped__
+            exec(f"from __future__ import annotations\ndef {name}{signature}: ...", shape)
+            tool.__wrapped__ = shape[name]  # type: ignore[attr-defined]
+        except Exception:
+            tool.__wrapped__ = None  # type: ignore[attr-defined]
+        tool.__name__ = tool.__qualname__ = name
+        tool.__module__, tool.__doc__ = "__main__", doc
+        return tool
+
+
+class Worker:
+    def __init__(self, sock: socket.socket, start: dict[str, Any]) -> None:
+        self._sock = sock
+        self._sending = threading.Lock()
+        self._main = threading.get_ident()
+        self._pid = os.getpid()
+        self._interruptible = False  # Ctrl-C may be raised in the main thread: generated code runs there
+        self._shielded = False  # ... but not while it writes a frame
+        self._steps: SimpleQueue[str] = SimpleQueue()
+        self._answer: tuple[Any] | None = None
+        self._text_chars = int(start["text_chars"])
+        self._tools = Tools(self.send)
+        module = types.ModuleType("__main__")
+        sys.modules["__main__"] = module
+        self._names = module.__dict__
+        given = {tool["name"]: self._tools.function(**tool) for tool in start["tools"]}
+        given |= {"final_answer": self._final_answer(), "ToolError": ToolError, "ToolRefused": ToolRefused}
+        self._names.update(given)
+        self._snapshot = Snapshot(start["state"], self._names, given)
+
+    # --- what the host hears and says -------------------------------------------------------------
+
+    def send(self, message: dict[str, Any]) -> None:
+        frame = pack(message, FROM_WORKER)
+        in_main = threading.get_ident() == self._main
+        if in_main:
+            self._shielded = True
+        try:
+            with self._sending:
+                self._sock.sendall(frame)
+        finally:
+            if in_main:
+                self._shielded = False
+
+    def listen(self) -> NoReturn:
+        """Take what the host sends, for as long as there is a host."""
+        frames = self._sock.makefile("rb")
+        while message := read_frame(frames):
+            if message["type"] == "run":
+                self._steps.put(message["code"])
+            else:
+                self._tools.answered(message)
+        os._exit(0)
+
+    def serve(self, restore: bool) -> NoReturn:
+        lost = self._snapshot.restore() if restore else {}
+        self.send({"type": "ready", "lost": [{"name": name, "why": why} for name, why in lost.items()]})
+        threading.Thread(target=self.listen, name="host", daemon=True).start()
+        while True:
+            done = self.step(self._steps.get())
+            if os.getpid() != self._pid:  # the code forked, and this is the child at the end of its script
+                os._exit(0)
+            self.send(done)
+
+    # --- a step -----------------------------------------------------------------------------------
+
+    def step(self, code: str) -> dict[str, Any]:
+        self._answer = None
+        self._own_streams()
+        signal.signal(signal.SIGINT, self._on_interrupt)
+        self._tools.open = True
+        name = self._snapshot.opened(code)
+        shown = ""
+
+        def work() -> None:
+            nonlocal shown
+            shown = self._execute(code, name)
+
+        problem = self._guarded(work)
+        self._tools.open = False
+        self._snapshot.closed(name, code)
+        self._guarded(self._snapshot.save)  # an interrupt here keeps the save before
+        for stream in (sys.stdout, sys.stderr):
+            self._guarded(stream.flush)
+        if isinstance(problem, FinalAnswer) or (problem is None and self._answer):
+            error = ""
+        else:
+            error = "" if problem is None else cut(explain(problem), self._text_chars)
+        final = self._answer if not error else None
+        return {
+            "type": "done",
+            "value": cut(shown, self._text_chars),
+            "error": error,
+            "final": final is not None,
+            "answer": final[0] if final else None,
+        }
+
+    def _execute(self, code: str, name: str) -> str:
+        """Run the code in __main__; returns the repr of its last expression, "" for None. Top-level await works."""
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        tree = compile(code, name, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+        if tree.body and isinstance(last := tree.body[-1], ast.Expr):
+            target = ast.copy_location(ast.Name(_VALUE, ast.Store()), last)
+            tree.body[-1] = ast.copy_location(ast.Assign([target], last.value), last)
+        program = compile(tree, name, "exec", flags, dont_inherit=True)
+        if program.co_flags & 0x80:  # CO_COROUTINE: there is an await outside of functions
+            import asyncio
+
+            asyncio.run(eval(program, self._names))
+        else:
+            exec(program, self._names)
+        value = self._names.pop(_VALUE, None)
+        return "" if value is None else repr(value)
+
+    def _guarded(self, work: Callable[[], object]) -> BaseException | None:
+        """Run work, open to Ctrl-C; returns what it raised."""
+        try:
+            try:
+                self._interruptible = True
+                work()
+            finally:
+                self._interruptible = False
+        except BaseException as error:
+            self._interruptible = False
+            return error
+        return None
+
+    def _on_interrupt(self, _signal: int, _frame: object) -> None:
+        if self._interruptible and not self._shielded:
+            raise KeyboardInterrupt
+
+    def _final_answer(self) -> Callable[[Any], NoReturn]:
+        def final_answer(answer: Any = None) -> NoReturn:
+            """Give the final answer of the whole task; the step ends here."""
+            try:
+                value = plain(answer)
+            except TypeError:
+                value = plain(str(answer))
+            try:
+                pack({"answer": value}, _ANSWER_BYTES)
+            except ValueError:
+                raise ValueError("An answer is at most 1 MB. Write it to a file and answer with its name.") from None
+            self._answer = (value,)
+            raise FinalAnswer
+
+        final_answer.__module__, final_answer.__qualname__ = "__main__", "final_answer"
+        return final_answer
+
+    def _own_streams(self) -> None:
+        """Each step begins with working streams, whatever the one before did to them."""
+        for name, fd in (("stdout", 1), ("stderr", 2)):
+            stream = open(fd, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1)  # noqa: SIM115
+            stream.reconfigure(write_through=True)
+            setattr(sys, name, stream)
+
+
+def explain(error: BaseException) -> str:
+    """The traceback as CPython prints it, without the frames of this folder."""
+    if isinstance(error, SystemExit):
+        return f"SystemExit: {error.code}\nexit() ends this step only. To finish the task, call final_answer."
+    told = traceback.TracebackException.from_exception(error)
+    pending: list[traceback.TracebackException | None] = [told]
+    while pending:
+        if (part := pending.pop()) is None:
+            continue
+        frames = [frame for frame in part.stack or () if os.path.dirname(frame.filename) != _OURS]
+        part.stack = traceback.StackSummary.from_list(frames) if frames else None  # type: ignore[assignment]
+        pending += [part.__cause__, part.__context__, *(getattr(part, "exceptions", None) or ())]
+    return "".join(told.format())
+
+
+def cut(text: str, chars: int) -> str:
+    """Keep both ends of a text that is too long; lone surrogates, which no JSON parser takes, become \\ud800."""
+    if len(text) > chars:
+        text = f"{text[: chars // 2]}\n... {len(text) - chars:,} characters left out ...\n{text[-(chars // 2) :]}"
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def read_frame(frames: Any) -> dict[str, Any] | None:
+    """The next message of the host; None when the host is gone."""
+    header = frames.read(HEADER.size)
+    if len(header) < HEADER.size:
+        return None
+    (length,) = HEADER.unpack(header)
+    body = frames.read(length)
+    return dict(json.loads(body)) if len(body) == length else None
+
+
+def no_input(prompt: object = "", /) -> NoReturn:
+    raise RuntimeError("input() has nobody to ask: no one types here. Put the value into the code, or call a tool that asks.")
+
+
+def main(fd: int) -> NoReturn:
+    sock = socket.socket(fileno=fd)
+    sock.set_inheritable(False)
+    frames = sock.makefile("rb", buffering=0)
+    start = read_frame(frames)
+    if start is None:
+        os._exit(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the first step
+    facts = confine.enforce_in_child(start["memory_bytes"], start["file_bytes"])
+    builtins.input = no_input
+    sys.argv, sys.dont_write_bytecode = [""], True
+    sys.path.insert(0, os.getcwd())
+    worker = Worker(sock, start)
+    worker.send({"type": "hello", "facts": facts})
+    worker.serve(start["restore"])

@@ -1,0 +1,131 @@
+"""Events on a terminal: for a person with rich, for a program as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.markup import escape
+from rich.syntax import Syntax
+
+from agent.events import (
+    ApprovalAnswered,
+    ApprovalAsked,
+    CodeWritten,
+    Entry,
+    JobEnded,
+    JobLogged,
+    JobSubmitted,
+    Noticed,
+    OutputPrinted,
+    ReplyRestarted,
+    RunEnded,
+    StepEnded,
+    StepStarted,
+    TextSaid,
+    ToolEnded,
+    ToolStarted,
+)
+from agent.policy import usd
+from tools.cards import Answer, Delete, Question, Request, Spend
+
+
+class Screen:
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._console = Console(highlight=False)
+
+    def show(self, entry: Entry) -> None:
+        if self._as_json:
+            sys.stdout.write(entry.model_dump_json() + "\n")
+            sys.stdout.flush()
+        else:
+            self._draw(entry)
+
+    def _draw(self, entry: Entry) -> None:
+        say = self._console.print
+        match entry.event:
+            case StepStarted(step=step, model=model):
+                say(f"\n[bold]Step {step}[/] [dim]{escape(model)}[/]")
+            case TextSaid(text=text) | OutputPrinted(text=text) | JobLogged(text=text):
+                self._console.out(_plain(text), end="", highlight=False)
+            case ReplyRestarted(reason=reason, attempt=attempt, wait_seconds=wait):
+                say(f"\n[yellow]{escape(reason)} Trying again in {wait:.0f} s (attempt {attempt}).[/]")
+            case CodeWritten(code=code):
+                say()
+                say(Syntax(code, "python", background_color="default"))
+            case ToolStarted(tool=tool, args=args):
+                say(f"[cyan]→ {escape(tool)}[/] [dim]{escape(_short(json.dumps(args, ensure_ascii=False)))}[/]")
+            case ToolEnded(why="done", seconds=seconds, result=result):
+                say(f"[cyan]←[/] [dim]{seconds:.1f} s {escape(_short(_plain(result)))}[/]")
+            case ToolEnded(message=message, hint=hint):
+                say(f"[yellow]← {escape(_plain(message))} {escape(_plain(hint))}[/]")
+            case ApprovalAsked(request=request):
+                say(_described(request))
+            case ApprovalAnswered(answer=answer, by=by):
+                say(f"[bold]{answer.verdict}[/] by {by}" + (f": {escape(answer.reason)}" if answer.reason else ""))
+            case JobSubmitted(job=job, title=title):
+                say(f"[magenta]Job {escape(job)}[/] {escape(title)}")
+            case JobEnded(job=job, status=status, seconds=seconds):
+                say(f"[magenta]Job {escape(job)} {status}[/] after {seconds:.0f} s")
+            case Noticed(text=text):
+                say(f"[yellow]{escape(text)}[/]")
+            case StepEnded(seconds=seconds, input_tokens=read, output_tokens=wrote, error=error):
+                tokens = f", {read:,} tokens in, {wrote:,} out" if read is not None and wrote is not None else ""
+                say(f"[dim]{seconds:.1f} s{tokens}[/]" + (f" [red]{escape(_short(_plain(error)))}[/]" if error else ""))
+            case RunEnded(answer=answer, message=message):
+                say()
+                if answer:
+                    say(Markdown(_plain(answer)))
+                if message:
+                    say(f"[bold]{escape(message)}[/]")
+            case _:
+                pass
+
+    def ask(self, request: Request) -> Answer:
+        """Ask the person at the terminal. End of input is a no."""
+        try:
+            if isinstance(request, Question):
+                said = self._console.input("[bold]Your answer: [/]").strip()
+                if said.isdigit() and 0 < int(said) <= len(request.options):
+                    said = request.options[int(said) - 1]
+                return Answer(verdict="yes", text=said) if said else Answer(verdict="no", reason="no answer")
+            said = self._console.input("[bold]Agree? [y/N, or a reason why not] [/]").strip()
+        except (EOFError, KeyboardInterrupt):
+            return Answer(verdict="no", reason="no answer")
+        if said.lower() in ("y", "yes"):
+            return Answer(verdict="yes")
+        return Answer(verdict="no", reason="" if said.lower() in ("", "n", "no") else said)
+
+    def goodbye(self, session: str) -> None:
+        self._console.print(f"[dim]Session {session}: go on with --session {session}[/]")
+
+
+def _described(request: Request) -> str:
+    match request:
+        case Question(question=question, options=options):
+            choices = "".join(f"\n  {n}. {escape(_plain(o))}" for n, o in enumerate(options, start=1))
+            return f"\n[bold]{escape(_plain(question))}[/]{choices}"
+        case Delete(repo=repo):
+            return f"\n[bold]Delete {escape(_plain(repo))} and its whole history?[/] It cannot be undone."
+        case Spend() as spend:
+            place = "this machine" if spend.where == "here" else f"{spend.where} ({spend.flavor})"
+            lines = [
+                f"\n[bold]{escape(_plain(spend.title))}[/]",
+                f"Runs on {escape(place)} for at most {spend.timeout_seconds} s; costs at most {usd(spend.hold_micro_usd)}.",
+                f"Packages: {escape(', '.join(spend.dependencies) or 'none')}. Secrets: {escape(', '.join(spend.secrets) or 'none')}.",
+                escape(_plain(spend.script)),
+            ]
+            return "\n".join(lines)
+
+
+def _short(text: str, limit: int = 200) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[:limit] + " …"
+
+
+def _plain(text: str) -> str:
+    """Without control characters: what was printed elsewhere must not steer this terminal."""
+    return "".join(c for c in text if c in "\n\t" or c.isprintable())

@@ -1,0 +1,375 @@
+"""The Session: the only door to a conversation. send, answer, stop, follow.
+
+A run is a thread; screens are readers of the journal. Exactly one RunEnded closes each UserSaid.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tools.hub import HubReader
+from tools.jobs.local import JobPlace
+from tools.web import Web
+
+from agent.approval import Approvals
+from agent.coder import Coder, StepLimit
+from agent.events import (
+    ApprovalAnswered,
+    BudgetSet,
+    Entry,
+    Event,
+    MoneyReserved,
+    OutputPrinted,
+    RunEnded,
+    SandboxReported,
+    StepEnded,
+    ToolEnded,
+    ToolSaid,
+    ToolShowed,
+    UserSaid,
+    Why,
+)
+from agent.jobs import Jobs
+from agent.journal import Journal
+from agent.ledger import Ledger, after, folded
+from agent.memory import Recalled, recall
+from agent.models.router import Cancel, RouterModel
+from agent.policy import Approve, judge
+from agent.sandbox import confine
+from agent.sandbox.host import Executor, ToolCall, ToolStub
+from agent.scribe import Scribe
+from agent.toolbox import Toolbox
+from agent.typed import Typed, parse_typed
+from tools import TOOLS
+from tools.cards import Answer, Delete, FileMade, Question, Spend
+from tools.desk import Desk, Problem, Stopped
+
+log = logging.getLogger(__name__)
+
+LONGEST_MESSAGE = 100_000  # characters
+CLOSING_SECONDS = 0.25  # how long a stopped run waits for its tool calls to end by themselves
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What a session reaches: the same for all its runs, but for the model, which needs the owner's token of the moment."""
+
+    hub: Callable[[], HubReader]
+    model: Callable[[], RouterModel]  # raises Problem when there is none yet
+    web: Web
+    place: JobPlace | None  # None: no jobs on this machine
+    approve: Approve
+    max_steps: int
+
+
+@dataclass
+class _Run:
+    id: str
+    cancel: Cancel = field(default_factory=Cancel)
+    started: float = field(default_factory=time.monotonic)
+    produced: list[str] = field(default_factory=list)
+    step: int = 0
+    coder: Coder | None = None
+    closing: bool = False  # the app ends, not the user
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+class Session:
+    """One conversation. All methods may be called from any thread."""
+
+    def __init__(self, journal: Journal, folder: Path, outside: Outside) -> None:
+        self.id, self.owner = journal.header.session, journal.header.owner
+        self.folder = folder
+        self._journal, self._outside = journal, outside
+        self._scribe = Scribe(journal)
+        self._lock = threading.RLock()  # the run, and the money
+        self._run: _Run | None = None
+        past = recall(journal.entries())
+        self._ledger = folded(journal.entries())
+        self._approvals = Approvals(self._emit, past.approvals)
+        self._toolbox = Toolbox(TOOLS, self._emit, self._desk, past.calls)
+        self._executor: Executor | None = None
+        self._jobs = Jobs(self.id, outside.place, self._emit, self._reserve) if outside.place else None
+        self._close_what_a_crash_left(past)
+        if self._jobs:
+            self._jobs.resume(journal.entries())
+
+    # --- the door ---
+
+    def send(self, text: str, files: Sequence[str] = ()) -> str:
+        """Start a run on the user's message; returns its id at once. Raises Problem while another run is going on."""
+        text = text.strip()
+        if not text and not files:
+            raise Problem("The message is empty.", "Write what you want done.")
+        if len(text) > LONGEST_MESSAGE:
+            raise Problem(
+                f"The message has {len(text):,} characters; {LONGEST_MESSAGE:,} is the most.", "Attach it as a file."
+            )
+        for name in files:
+            if not self._upload(name).is_file():
+                raise Problem(f"There is no uploaded file {name!r}.", "Upload it again.")
+        typed = parse_typed(text, self._toolbox.tools) if text.startswith("/") else None
+        with self._lock:
+            if self._run:
+                raise Problem("A run is still going on.", "Wait for its end, or press Stop first.")
+            past = recall(self._journal.entries())
+            run = _Run(f"r{past.runs + 1}", step=past.last_step)
+            self._emit(UserSaid(run=run.id, text=text, files=tuple(files)))
+            self._run = run
+        context = contextvars.copy_context()  # on ZeroGPU the visitor's quota travels in it
+        threading.Thread(
+            target=context.run, args=(self._drive, run, typed), name=f"run-{self.id}-{run.id}", daemon=True
+        ).start()
+        return run.id
+
+    def answer(self, approval: str, answer: Answer) -> None:
+        """Answer an open question. Raises Problem when it is unknown, already answered, or the edit is not possible."""
+        self._approvals.answer(approval, answer)
+
+    def is_open(self, approval: str) -> bool:
+        """Whether the question still waits for its answer."""
+        return self._approvals.is_open(approval)
+
+    def stop(self) -> None:
+        """Stop the run and cancel the session's jobs. Returns at once; the ends are events."""
+        if run := self._run:
+            run.cancel.set()
+        self._approvals.stop()
+        if self._jobs and self._jobs.open:
+            threading.Thread(target=self._jobs.cancel_open, name=f"cancel-{self.id}", daemon=True).start()
+
+    def set_budget(self, micro_usd: int) -> None:
+        """The most this session may spend on compute in all. A person's word only; no tool reaches this."""
+        with self._lock:
+            if micro_usd < self._ledger.spent + self._ledger.held:
+                raise Problem("That is less than what is already spent or reserved.", "Set a higher budget.")
+            self._emit(BudgetSet(micro_usd=micro_usd))
+
+    def follow(self, after_seq: int = 0) -> Iterator[Entry]:
+        """Entries after a seq, live, until no run is going on and everything is told."""
+        return self._journal.follow(after_seq, until=lambda: self._run is None)
+
+    def read(self, after_seq: int, limit: int = 500) -> list[tuple[int, bytes]]:
+        return self._journal.read(after_seq, limit)
+
+    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
+        return self._journal.subscribe(wake)
+
+    @property
+    def last_seq(self) -> int:
+        return self._journal.last_seq
+
+    @property
+    def budget_micro_usd(self) -> int:
+        return self._ledger.budget
+
+    @property
+    def state(self) -> str:
+        if self._approvals.open:
+            return "waiting"
+        return "running" if self._run else ""
+
+    def upload(self, name: str, source: Path) -> str:
+        """Copy a file into the session's uploads; returns the name it has there."""
+        plain = re.sub(r"[^\w.\- ]", "_", Path(name).name).lstrip(".")[-100:] or "file"
+        stem, suffix = Path(plain).stem, Path(plain).suffix
+        folder = self.folder / "uploads"
+        folder.mkdir(parents=True, exist_ok=True)
+        for n in range(1, 1000):
+            target = folder / (f"{stem}{suffix}" if n == 1 else f"{stem}-{n}{suffix}")
+            try:
+                with source.open("rb") as data, target.open("xb") as copy:
+                    shutil.copyfileobj(data, copy)
+            except FileExistsError:
+                continue
+            return target.name
+        raise Problem(f"There are too many files called {name!r}.", "Rename it.")
+
+    def file(self, path: str) -> Path:
+        """A file of this session's jobs or uploads. Raises Problem for anything else."""
+        root = self.folder.resolve()
+        found = (root / path).resolve()
+        inside = found.is_relative_to(root / "jobs") or found.is_relative_to(root / "uploads")
+        if not inside or not found.is_file() or (root / path).is_symlink():
+            raise Problem(f"There is no file {path!r} in this session.", "It may have been removed.")
+        return found
+
+    def close(self) -> None:
+        """End the run and let go of the child, the followers and the journal. Jobs go on."""
+        if run := self._run:
+            run.closing = True
+            run.cancel.set()
+            run.ended.wait(2.0)
+        if self._jobs:
+            self._jobs.close()
+        if self._executor:
+            self._executor.close()
+        self._scribe.flush()
+        self._journal.close()
+
+    # --- a run ---
+
+    def _drive(self, run: _Run, typed: Typed | None) -> None:
+        why: Why = "failed"
+        answer = message = ""
+        try:
+            answer = self._call_typed(typed) if typed else self._work(run)
+            why = "answered"
+        except Stopped:
+            who = "The app was closed while this ran." if run.closing else "You stopped this run."
+            why, message = "stopped", f"{who} Send a message to go on."
+        except StepLimit:
+            why = "step_limit"
+            message = f"All {self._outside.max_steps} steps of this run are used up. Send a message to go on."
+        except Problem as problem:
+            message = str(problem)
+        except Exception as error:
+            log.exception("run %s of session %s failed", run.id, self.id)
+            message = f"Something nobody foresaw went wrong ({type(error).__name__}); the log has the details. Send a message to go on."
+        finally:
+            self._end(run, why, answer, message)
+
+    def _work(self, run: _Run) -> str:
+        model = self._outside.model()
+        self._emit(SandboxReported(level="plain", facts=confine.report()))
+        past = recall(self._journal.entries())
+        task = past.steps.pop()
+        run.coder = coder = Coder(
+            model,
+            list(self._toolbox.tools.values()),
+            self._child(),
+            self._emit,
+            run=run.id,
+            cancel=run.cancel,
+            steps_before=run.step,
+            max_steps=self._outside.max_steps,
+        )
+        coder.memory.steps = past.steps
+        return coder.run_to_end(task.task)
+
+    def _call_typed(self, typed: Typed) -> str:
+        self._toolbox.call(typed.tool, (), typed.arguments, by="user")
+        return ""
+
+    def _end(self, run: _Run, why: Why, answer: str, message: str) -> None:
+        if why != "answered":
+            deadline = time.monotonic() + CLOSING_SECONDS
+            while self._toolbox.busy and time.monotonic() < deadline:
+                time.sleep(0.005)
+        self._approvals.stop()
+        self._toolbox.close_open_calls()
+        coder = run.coder
+        with self._lock:  # who reads RunEnded may send at once
+            self._emit(
+                RunEnded(
+                    run=run.id,
+                    why=why,
+                    answer=answer,
+                    message=message,
+                    produced=tuple(dict.fromkeys(run.produced)),
+                    steps=int(coder.step_number) if coder else 0,
+                    seconds=round(time.monotonic() - run.started, 2),
+                    input_tokens=coder.input_tokens if coder else 0,
+                    output_tokens=coder.output_tokens if coder else 0,
+                )
+            )
+            self._run = None
+        run.ended.set()
+
+    def _child(self) -> Executor:
+        if self._executor is None:
+            stubs = [
+                ToolStub(tool.name, str(tool.signature), tool.description) for tool in self._toolbox.tools.values()
+            ]
+            self._executor = Executor(self.folder, self._call_from_code, stubs, self._printed)
+        return self._executor
+
+    def _call_from_code(self, call: ToolCall) -> Any:
+        return self._toolbox.call(call.name, call.args, call.kwargs, by="agent", step=self._step())
+
+    def _printed(self, text: str) -> None:
+        self._emit(OutputPrinted(step=self._step(), text=text))
+
+    def _step(self) -> int:
+        run = self._run
+        return run.coder.step if run and run.coder else 0
+
+    # --- what a tool's desk reaches ---
+
+    def _desk(self, call: str) -> Desk:
+        run = self._run
+        if run is None:
+            raise Stopped  # a thread of old code calls a tool when no run is going on
+        stop = run.cancel.event
+
+        def show(card: Any) -> None:
+            if self._toolbox.is_open(call):
+                self._emit(ToolShowed(call=call, card=card))
+            if isinstance(card, FileMade):
+                run.produced.append(card.path)
+
+        def say(text: str) -> None:
+            if self._toolbox.is_open(call):
+                self._emit(ToolSaid(call=call, text=text))
+
+        jobs = self._jobs
+        return Desk(
+            call=call,
+            hub=self._outside.hub(),
+            web=self._outside.web,
+            folder=self.folder,
+            show=show,
+            say=say,
+            judge=lambda request: self._judge(call, request, stop),
+            sign=(lambda request: jobs.contract(call, request, stop)) if jobs else None,
+            stop=stop,
+        )
+
+    def _judge(
+        self, call: str, request: Spend | Delete | Question, stop: threading.Event
+    ) -> tuple[Answer, Spend | Delete | Question]:
+        verdict = judge(request, self._outside.approve, self._ledger)
+        if verdict.do == "ask":
+            said: ApprovalAnswered = self._approvals.ask(call, request, stop)
+        else:
+            yes = verdict.do == "allow"
+            answer = Answer(verdict="yes" if yes else "no", reason=verdict.reason)
+            said = self._approvals.decide(call, request, answer)
+        return said.answer, said.request
+
+    def _reserve(self, hold: str, micro_usd: int) -> Ledger | None:
+        with self._lock:
+            if micro_usd > self._ledger.free:
+                return self._ledger
+            self._emit(MoneyReserved(hold=hold, micro_usd=micro_usd))
+            return None
+
+    def _emit(self, event: Event) -> None:
+        with self._lock:
+            self._scribe.emit(event)
+            self._ledger = after(self._ledger, event)
+
+    def _upload(self, name: str) -> Path:
+        return self.folder / "uploads" / Path(name).name
+
+    def _close_what_a_crash_left(self, past: Recalled) -> None:
+        """The process ended in the middle of a run: close in the journal what it left open, so that the user can go on."""
+        for approval, request in past.open_approvals.items():
+            answer = Answer(verdict="no", reason="the app ended before an answer came")
+            self._emit(ApprovalAnswered(approval=approval, answer=answer, by="stop", request=request))
+        for call in past.open_calls:
+            self._emit(ToolEnded(call=call, why="stopped", message="The app ended.", seconds=0.0))
+        if past.open_step:
+            self._emit(StepEnded(step=past.open_step, seconds=0.0, error="The app ended."))
+        if past.open_run:
+            message = "The app was restarted while this ran. Nothing before that is lost: send a message to go on."
+            self._emit(RunEnded(run=past.open_run, why="failed", message=message))

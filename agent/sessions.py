@@ -1,0 +1,208 @@
+"""Which sessions exist and whose they are. Opens them from disk and closes what a crash left open."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tools.hub import Hub
+from tools.jobs.local import LocalJobs
+from tools.web import Web
+
+from agent.events import Entry, RunEnded, UserSaid
+from agent.journal import Header, Journal, read_header
+from agent.models.router import RouterModel
+from agent.sandbox import confine
+from agent.session import Outside, Session
+from agent.settings import DEFAULT_MODEL, ROUTER_URL, Settings
+from tools.desk import Problem
+
+log = logging.getLogger(__name__)
+
+_ID = re.compile(r"[A-Za-z0-9_-]{6,64}\Z")
+_TITLE = 80  # characters
+
+
+class Unknown(Problem):
+    """No such session, or not this owner's: the same words for both."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    id: str
+    title: str
+    state: str  # idle, running, waiting, done, failed, stopped
+    at: float  # Unix time of the last entry
+    entries: int
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    model_id: str
+    base_url: str
+    ready: bool
+    missing: str  # one sentence: what is missing and how to add it; "" when ready
+
+
+class Sessions:
+    """All sessions of this app. One per process and data folder is usual; a session itself is held by one process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._folder = settings.data_dir / "sessions"
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._web = Web(settings.places)
+        self._open: dict[str, Session] = {}
+        self._tokens: dict[str, str] = {}  # owner -> Hugging Face token; in memory only
+        self._summaries: dict[str, tuple[tuple[int, int], Summary]] = {}
+        self._lock = threading.RLock()
+        confine.hide_host()
+
+    # --- sessions ---
+
+    def create(self, owner: str, id: str = "") -> Session:
+        id = id or secrets.token_urlsafe(12)
+        header = Header(session=id, owner=owner, created=round(time.time(), 3))
+        with self._lock:
+            session = self._start(Journal(self._path(id), header))
+        if self.settings.budget_micro_usd:
+            session.set_budget(self.settings.budget_micro_usd)
+        return session
+
+    def open(self, id: str, owner: str) -> Session:
+        """Raises Unknown for an id that does not exist or belongs to somebody else; Problem when it cannot be read."""
+        with self._lock:
+            session = self._open.get(id)
+            if session is None:
+                path = self._path(id)
+                if not path.is_file() or read_header(path).owner != owner:
+                    raise _unknown(id)
+                session = self._start(Journal(path))
+            if session.owner != owner:
+                raise _unknown(id)
+            return session
+
+    def list(self, owner: str) -> list[Summary]:
+        """The owner's sessions, newest first. A journal that cannot be read is left out and logged."""
+        found = []
+        for path in self._folder.glob("*.jsonl"):
+            try:
+                if read_header(path).owner == owner:
+                    found.append(self._summary(path))
+            except (Problem, OSError) as error:
+                log.warning("session %s left out: %s", path.stem, error)
+        return sorted(found, key=lambda s: s.at, reverse=True)
+
+    def recover(self) -> None:
+        """Called once at start: end the runs that a crash left open, and follow again the jobs that outlived it."""
+        for path in self._folder.glob("*.jsonl"):
+            try:
+                data = path.read_bytes()
+                open_run = data.count(b'"kind":"user_said"') > data.count(b'"kind":"run_ended"')
+                open_job = data.count(b'"kind":"job_submitting"') > data.count(b'"kind":"job_ended"')
+                if open_run or open_job:
+                    self.open(path.stem, read_header(path).owner)
+            except (Problem, OSError) as error:
+                log.warning("session %s cannot be recovered: %s", path.stem, error)
+
+    def close(self) -> None:
+        """Close all sessions. Runs are stopped; jobs go on and are found again at the next start."""
+        with self._lock:
+            for session in self._open.values():
+                session.close()
+            self._open.clear()
+
+    # --- tokens and the model ---
+
+    def lend_token(self, owner: str, token: str, check: bool = True) -> str:
+        """Use this Hugging Face token for the owner's calls, from memory, until it is withdrawn. Returns the user's name."""
+        name = Hub(token, self.settings.places.hf_endpoint).whoami() if check else ""
+        self._tokens[owner] = token
+        return name
+
+    def withdraw_token(self, owner: str) -> None:
+        self._tokens.pop(owner, None)
+
+    def model(self, owner: str) -> ModelFacts:
+        base_url = self.settings.model_base_url or ROUTER_URL
+        missing = ""
+        if not self.settings.model_base_url and not self._token(owner):
+            missing = (
+                "Sign in with Hugging Face to give the agent a model to think with."
+                if self.settings.on_space
+                else "There is no model yet: set HF_TOKEN to use Hugging Face's models, or MODEL_BASE_URL to use your own server."
+            )
+        return ModelFacts(self.settings.model_id or DEFAULT_MODEL, base_url, not missing, missing)
+
+    def _token(self, owner: str) -> str:
+        own = "" if self.settings.on_space else self.settings.hf_token  # a Space's own token is not its visitors'
+        return self._tokens.get(owner) or own
+
+    def _model(self, owner: str, session: str) -> RouterModel:
+        facts = self.model(owner)
+        if not facts.ready:
+            raise Problem(facts.missing)
+        if self.settings.model_base_url:  # a stranger's server never sees the Hugging Face token
+            return RouterModel(facts.model_id, facts.base_url, self.settings.model_api_key)
+        return RouterModel(
+            facts.model_id, facts.base_url, self._token(owner), bill_to=self.settings.bill_to, session_id=session
+        )
+
+    # --- opening ---
+
+    def _start(self, journal: Journal) -> Session:
+        id, owner = journal.header.session, journal.header.owner
+        folder = self._folder / id
+        folder.mkdir(exist_ok=True, mode=0o700)
+        outside = Outside(
+            hub=lambda: Hub(self._token(owner), self.settings.places.hf_endpoint),
+            model=lambda: self._model(owner, id),
+            web=self._web,
+            place=None if self.settings.on_space else LocalJobs(folder),
+            approve=self.settings.approve,
+            max_steps=self.settings.max_steps,
+        )
+        session = self._open[id] = Session(journal, folder, outside)
+        return session
+
+    def _path(self, id: str) -> Path:
+        if not _ID.match(id):
+            raise _unknown(id)
+        return self._folder / f"{id}.jsonl"
+
+    def _summary(self, path: Path) -> Summary:
+        stat = path.stat()
+        key = (stat.st_mtime_ns, stat.st_size)
+        known = self._summaries.get(path.stem)
+        summary = known[1] if known and known[0] == key else _summarised(path)
+        self._summaries[path.stem] = (key, summary)
+        session = self._open.get(path.stem)
+        return replace(summary, state=session.state or summary.state) if session else summary
+
+
+def _summarised(path: Path) -> Summary:
+    """Title, state and size from the journal's bytes; only two lines of it are parsed."""
+    lines = path.read_bytes().splitlines()[1:]
+    said = [line for line in lines if b'"kind":"user_said"' in line]
+    ends = [line for line in lines if b'"kind":"run_ended"' in line]
+    title = state = ""
+    if said:
+        event = Entry.model_validate_json(said[0]).event
+        title = event.text if isinstance(event, UserSaid) else ""
+        state = "running"
+    if len(ends) >= len(said) > 0:
+        end = Entry.model_validate_json(ends[-1]).event
+        why = end.why if isinstance(end, RunEnded) else ""
+        state = {"answered": "done", "stopped": "stopped"}.get(why, "failed")
+    at = Entry.model_validate_json(lines[-1]).at if lines else read_header(path).created
+    title = " ".join(title.split())
+    return Summary(path.stem, title[:_TITLE], state or "idle", at, len(lines))
+
+
+def _unknown(id: str) -> Unknown:
+    return Unknown(f"There is no session {id[:64]!r} of yours.", "Pick one from the list, or start a new one.")

@@ -1,0 +1,43 @@
+"""ML Intern: reads the environment, opens the sessions, opens the page."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000")  # else a pandas summary per queued event
+
+import spaces  # before anything that may load CUDA
+
+from agent.sessions import Sessions
+from agent.settings import Settings
+from tools.desk import Problem
+from ui import page
+
+
+@spaces.GPU(duration=1)  # ZeroGPU, the hardware a free account may use, starts only an app that has such a function
+def warm_up() -> bool:
+    return True
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    try:
+        settings = Settings.from_environ()
+        sessions = Sessions(settings)
+    except Problem as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    sessions.recover()
+    try:
+        page.launch(sessions, port=int(os.environ.get("PORT", "7860")))
+    finally:
+        sessions.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.events import BudgetSet, Event, MoneyReleased, MoneyReserved, MoneySettled
+from agent.ledger import Ledger, after
+from agent.policy import judge, usd
+from agent.settings import micro_usd
+from tools.cards import Delete, Question, Spend
+from tools.desk import Problem
+
+
+def spend(price: int = 1_000_000, seconds: int = 3600) -> Spend:
+    return Spend(title="t", where="jobs", script="x", timeout_seconds=seconds, price_micro_usd_per_hour=price)
+
+
+def fold(*events: Event) -> Ledger:
+    ledger = Ledger()
+    for event in events:
+        ledger = after(ledger, event)
+    return ledger
+
+
+def test_a_hold_is_price_times_timeout_rounded_up() -> None:
+    assert spend(1_000_000, 3600).hold_micro_usd == 1_000_000
+    assert spend(1, 1).hold_micro_usd == 1
+    assert spend(0, 3600).hold_micro_usd == 0
+
+
+def test_settling_replaces_the_hold_by_the_real_cost() -> None:
+    ledger = fold(BudgetSet(micro_usd=10), MoneyReserved(hold="a", micro_usd=8), MoneySettled(hold="a", micro_usd=3))
+    assert (ledger.free, ledger.spent, ledger.held) == (7, 3, 0)
+
+
+def test_releasing_gives_everything_back() -> None:
+    ledger = fold(BudgetSet(micro_usd=10), MoneyReserved(hold="a", micro_usd=8), MoneyReleased(hold="a"))
+    assert ledger.free == 10
+
+
+def test_settling_or_releasing_twice_changes_nothing() -> None:
+    events: list[Event] = [BudgetSet(micro_usd=10), MoneyReserved(hold="a", micro_usd=8)]
+    end = MoneySettled(hold="a", micro_usd=3)
+    assert fold(*events, end) == fold(*events, end, end) == fold(*events, end, MoneyReleased(hold="a"))
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["reserve", "settle", "release"]), st.sampled_from("abcdef"), st.integers(0, 50)),
+        max_size=60,
+    )
+)
+def test_what_is_reserved_only_when_free_never_passes_the_budget(steps: list[tuple[str, str, int]]) -> None:
+    ledger = fold(BudgetSet(micro_usd=100))
+    for what, hold, amount in steps:
+        holds = dict(ledger.holds)
+        event: Event
+        if what == "reserve":
+            if amount > ledger.free:
+                continue
+            event = MoneyReserved(hold=hold, micro_usd=amount)
+        elif what == "settle":
+            event = MoneySettled(hold=hold, micro_usd=min(amount, holds.get(hold, 0)))
+        else:
+            event = MoneyReleased(hold=hold)
+        ledger = after(ledger, event)
+        assert ledger.spent + ledger.held <= ledger.budget
+        assert ledger.free >= 0
+
+
+def test_what_does_not_fit_into_the_budget_is_denied_whatever_the_settings() -> None:
+    poor = Ledger(budget=999_999)
+    for approve in ("ask", "none", "within-budget"):
+        verdict = judge(spend(), approve, poor)  # type: ignore[arg-type]
+        assert verdict.do == "deny"
+    assert "$1.00" in judge(spend(), "ask", poor).reason
+
+
+def test_a_person_is_asked_when_there_is_one() -> None:
+    rich = Ledger(budget=10_000_000)
+    assert judge(spend(), "ask", rich).do == "ask"
+    assert judge(Delete(repo="ada/x"), "ask", rich).do == "ask"
+
+
+def test_nobody_there_means_no() -> None:
+    rich = Ledger(budget=10_000_000)
+    for request in (spend(), Delete(repo="ada/x"), Question(question="?")):
+        assert judge(request, "none", rich).do == "deny"
+
+
+def test_within_budget_allows_spending_and_nothing_else() -> None:
+    rich = Ledger(budget=10_000_000)
+    assert judge(spend(), "within-budget", rich).do == "allow"
+    assert judge(Delete(repo="ada/x"), "within-budget", rich).do == "deny"
+    assert judge(Question(question="?"), "within-budget", rich).do == "deny"
+
+
+@pytest.mark.parametrize(("micro", "shown"), [(0, "$0.00"), (1, "$0.01"), (1_000_000, "$1.00"), (123_456_789, "$123.46")])
+def test_amounts_are_shown_rounded_up_to_a_cent(micro: int, shown: str) -> None:
+    assert usd(micro) == shown
+
+
+@pytest.mark.parametrize(("said", "micro"), [("3", 3_000_000), ("$0.50", 500_000), ("", 0)])
+def test_amounts_are_read_as_people_write_them(said: str, micro: int) -> None:
+    assert micro_usd(said) == micro
+
+
+@pytest.mark.parametrize("said", ["-1", "nan", "inf", "three", "1e9"])
+def test_what_is_no_amount_is_refused(said: str) -> None:
+    with pytest.raises(Problem, match="no amount"):
+        micro_usd(said)

@@ -1,0 +1,58 @@
+"""The house rules that a machine can check."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LONGEST = 400  # lines of a module: where it usually holds two ideas
+EXCEPTIONS: dict[str, int] = {}  # path -> lines it may have, with the reason beside it
+
+
+def tracked(*patterns: str) -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [ROOT / line for line in listed.stdout.splitlines() if (ROOT / line).is_file()]
+
+
+def test_no_module_is_longer_than_one_idea() -> None:
+    sizes = {
+        str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines())
+        for path in tracked("*.py", "*.js", "*.css")
+        if "vendor" not in path.parts
+    }
+    assert {name: size for name, size in sizes.items() if size > EXCEPTIONS.get(name, LONGEST)} == {}
+    assert {name for name in EXCEPTIONS if sizes.get(name, 0) <= LONGEST} == set(), "exceptions no longer needed"
+
+
+def test_nothing_committed_names_a_package_index_or_a_machine() -> None:
+    hosts = re.compile("|".join(("pypi" + r"\.org", "python" + r"hosted\.org", "registry" + r"\.npmjs", "/ro" + "ot/")))
+    found = [
+        str(path.relative_to(ROOT))
+        for path in tracked()
+        if path.suffix not in {".png", ".woff2"} and hosts.search(path.read_text("utf-8", errors="ignore"))
+    ]
+    assert found == []
+
+
+def test_everything_that_a_space_installs_is_pinned_exactly() -> None:
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith("#")]
+        assert all("==" in line for line in lines), name
+
+
+def test_the_space_runs_the_gradio_that_is_locked() -> None:
+    card = (ROOT / "README.md").read_text("utf-8")
+    wanted = re.search(r"sdk_version: (\S+)", card)
+    locked = re.search(r"^gradio==(\S+)", (ROOT / "requirements-dev.txt").read_text(), re.MULTILINE)
+    assert wanted and locked
+    assert wanted[1] == locked[1]
+    assert f'gradio[oauth]=={locked[1]}' in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]

@@ -1,0 +1,153 @@
+"""What the Hub says about repositories and papers, as plain values read from its JSON. Missing or odd fields are empty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+Kind = Literal["model", "dataset", "space"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+_FOLDERS: dict[Kind, str] = {"model": "", "dataset": "datasets/", "space": "spaces/"}
+
+
+@dataclass(frozen=True)
+class Repo:
+    """A model, dataset or Space. None means that the Hub did not say."""
+
+    kind: Kind
+    id: str
+    url: str
+    title: str
+    summary: str
+    downloads: int | None  # in the last 30 days
+    likes: int | None
+    licence: str
+    tasks: tuple[str, ...]
+    library: str
+    gated: bool
+    private: bool
+    last_modified: str  # ISO date
+    parameters: int | None  # weights, from the safetensors headers
+    bytes: int | None  # of the whole repository on disk
+    languages: tuple[str, ...]
+    base_models: tuple[str, ...]
+    trained_on: tuple[str, ...]  # datasets named by a model's card
+    papers: tuple[str, ...]  # arXiv ids
+    tags: tuple[str, ...]  # those that say nothing of the above
+    files: tuple[str, ...]
+    sdk: str
+    stage: str
+    hardware: str
+
+    @classmethod
+    def read(cls, kind: Kind, endpoint: str, data: Mapping[str, Any]) -> Repo:
+        """Raises KeyError when data has no id."""
+        card = _mapping(data.get("cardData"))
+        runtime = _mapping(data.get("runtime"))
+        tags = _words(data.get("tags"))
+        marked = _by_mark(tags)
+        id = str(data["id"])
+        return cls(
+            kind=kind,
+            id=id,
+            url=f"{endpoint}/{_FOLDERS[kind]}{id}",
+            title=_word(data.get("title") or card.get("title") or card.get("pretty_name")),
+            summary=_word(data.get("ai_short_description") or data.get("shortDescription") or data.get("description")),
+            downloads=_number(data.get("downloads")),
+            likes=_number(data.get("likes")),
+            licence=", ".join(_words(card.get("license")) or marked.get("license", ())),
+            tasks=_words(data.get("pipeline_tag"))
+            or _words(card.get("task_categories"))
+            or marked.get("task_categories", ()),
+            library=_word(data.get("library_name")),
+            gated=bool(data.get("gated")),
+            private=bool(data.get("private")),
+            last_modified=_word(data.get("lastModified"))[:10],
+            parameters=_number(_mapping(data.get("safetensors")).get("total")),
+            bytes=_number(data.get("usedStorage")),
+            languages=_words(card.get("language")) or marked.get("language", ()),
+            base_models=_words(card.get("base_model")) or _base_models(marked),
+            trained_on=_words(card.get("datasets")) or marked.get("dataset", ()),
+            papers=marked.get("arxiv", ()),
+            tags=tuple(tag for tag in tags if ":" not in tag),
+            files=_files(data.get("siblings")),
+            sdk=_word(data.get("sdk")),
+            stage=_word(runtime.get("stage")),
+            hardware=_word(_mapping(runtime.get("hardware")).get("current")),
+        )
+
+
+@dataclass(frozen=True)
+class PaperFacts:
+    """A paper as Hugging Face Papers or arXiv lists it."""
+
+    id: str  # arXiv id without version
+    title: str
+    date: str  # ISO date
+    authors: tuple[str, ...]
+    summary: str  # the abstract
+    ai_summary: str = ""
+    keywords: tuple[str, ...] = ()
+    upvotes: int | None = None
+    code_url: str = ""
+    project_url: str = ""
+    withdrawn: bool = False
+
+    @classmethod
+    def read(cls, paper: Mapping[str, Any]) -> PaperFacts:
+        """Read a paper's own JSON, or the "paper" inside a search result. Raises KeyError when it has no id."""
+        people = paper.get("authors")
+        return cls(
+            id=str(paper["id"]),
+            title=" ".join(_word(paper.get("title")).split()),
+            date=_word(paper.get("publishedAt"))[:10],
+            authors=tuple(_word(_mapping(person).get("name")) for person in people) if isinstance(people, list) else (),
+            summary=" ".join(_word(paper.get("summary")).split()),
+            ai_summary=_word(paper.get("ai_summary")),
+            keywords=_words(paper.get("ai_keywords")),
+            upvotes=_number(paper.get("upvotes")),
+            code_url=_word(paper.get("githubRepo")),
+            project_url=_word(paper.get("projectPage")),
+            withdrawn=bool(paper.get("withdrawnAt")),
+        )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    """A card may say one thing or a list of things."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+def _number(value: Any) -> int | None:
+    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _by_mark(tags: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Tags such as "license:mit" and "arxiv:2305.18290", gathered by what stands before the first colon."""
+    found: dict[str, tuple[str, ...]] = {}
+    for tag in tags:
+        mark, colon, value = tag.partition(":")
+        if colon:
+            found[mark] = (*found.get(mark, ()), value)
+    return found
+
+
+def _base_models(marked: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Each base model once: the Hub tags it as "base_model:ada/x" and again as "base_model:finetune:ada/x"."""
+    return tuple(dict.fromkeys(value.rpartition(":")[2] for value in marked.get("base_model", ())))
+
+
+def _files(siblings: Any) -> tuple[str, ...]:
+    if not isinstance(siblings, list):
+        return ()
+    return tuple(name for item in siblings if (name := _word(_mapping(item).get("rfilename"))))

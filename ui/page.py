@@ -1,0 +1,78 @@
+"""The page: Gradio's shell with three empty places, which the modules in static/ fill from a session's events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from gradio.themes.utils.fonts import LocalFont
+
+from ui.assets import HASH
+from ui.login import Login
+from ui.routes import PREFIX, routes
+
+if TYPE_CHECKING:
+    from agent.sessions import Sessions
+
+TITLE = "ML Intern"
+
+# Relative, so that it also works behind a prefix. The page is dark before its first paint when the reader chose so.
+HEAD = f"""
+<link rel="stylesheet" href=".{PREFIX}/static/{HASH}/style.css">
+<link rel="stylesheet" href=".{PREFIX}/static/{HASH}/timeline.css">
+<link rel="stylesheet" href=".{PREFIX}/static/{HASH}/cards.css">
+<script type="module" src=".{PREFIX}/static/{HASH}/main.js"></script>
+"""
+
+
+@dataclass(frozen=True)
+class Page:
+    """The Blocks, and what their launch() needs beside a port: demo.launch(server_port=..., **page.launch)."""
+
+    demo: gr.Blocks
+    launch: dict[str, Any]
+
+
+def build(sessions: Sessions, environ: Mapping[str, str]) -> Page:
+    """Make the page of an app. environ says where it runs and whether sign-in is configured."""
+    login = Login.from_environment(environ)
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as demo, gr.Row(elem_id="ml-intern"):
+        with gr.Column(elem_id="ml-side", min_width=0):
+            _place("side")
+            if login.oauth:
+                gr.LoginButton(elem_id="ml-login", size="sm")
+        with gr.Column(elem_id="ml-main", min_width=0):
+            _place("timeline")
+            _place("composer")
+        with gr.Column(elem_id="ml-panel", min_width=0):
+            _place("panel")
+    return Page(
+        demo,
+        {
+            "app_kwargs": {"routes": routes(sessions, login)},
+            "head": HEAD,
+            "theme": _theme(),
+            "ssr_mode": False,
+            "run_history": False,
+            "show_error": True,
+            "footer_links": [],
+        },
+    )
+
+
+def _place(name: str) -> None:
+    gr.HTML(f'<div id="ml-{name}-place"></div>', js_on_load=None, apply_default_css=False, elem_id=f"ml-{name}-html")
+
+
+def _theme() -> gr.themes.Base:
+    """Amber on slate, with the fonts that Gradio itself ships: nothing is fetched from elsewhere."""
+    return gr.themes.Default(
+        primary_hue="amber",
+        secondary_hue="indigo",
+        neutral_hue="slate",
+        radius_size="lg",
+        font=(LocalFont("IBM Plex Sans", weights=(400, 600)), "ui-sans-serif", "system-ui", "sans-serif"),
+        font_mono=(LocalFont("IBM Plex Mono", weights=(400, 600)), "ui-monospace", "monospace"),
+    )

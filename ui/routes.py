@@ -1,0 +1,285 @@
+"""What the page calls: Starlette routes under /gradio_api/agent/. Each one knows who asks before it does anything.
+
+The paths begin with /gradio_api because on a Space nothing else is sure to reach Python.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from tools.cards import Answer
+from tools.desk import Problem
+from ui.assets import asset
+from ui.guard import Refusal, check_origin, read_form
+from ui.login import Asker, Login, NotLetIn
+from ui.stream import EventStream
+
+if TYPE_CHECKING:
+    from agent.session import Session
+    from agent.sessions import Sessions
+
+PREFIX = "/gradio_api/agent"
+UPLOAD_LIMIT = 200_000_000  # bytes
+log = logging.getLogger(__name__)
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Nothing(_Form):
+    pass
+
+
+class _In(_Form):
+    session: str = Field(max_length=100)
+
+
+class _Send(_In):
+    text: str = Field(min_length=1)
+    files: list[str] = Field(default=[], max_length=50)
+
+
+class _Answer(_In):
+    approval: str = Field(max_length=200)
+    verdict: Literal["yes", "no"]
+    reason: str = ""
+    text: str = ""
+    edits: dict[str, JsonValue] = {}
+
+
+class _Budget(_In):
+    usd: float = Field(ge=0, le=100_000, allow_inf_nan=False)
+
+
+class _Token(_Form):
+    token: str = Field(max_length=400)
+
+
+def routes(sessions: Sessions, login: Login) -> list[Route]:
+    """The routes of one app, for launch(app_kwargs={"routes": ...})."""
+    api = _Api(sessions, login)
+    reads = {
+        "events": api.events,
+        "sessions": api.sessions_seen,
+        "files/{session}/{path:path}": api.file,
+    }
+    writes = {
+        "new": api.new,
+        "send": api.send,
+        "upload": api.upload,
+        "answer": api.answer,
+        "stop": api.stop,
+        "budget": api.budget,
+        "token": api.token,
+    }
+    return [
+        Route(f"{PREFIX}/static/{{version}}/{{name:path}}", _asset, methods=["GET"]),
+        *(Route(f"{PREFIX}/{path}", api.guarded(endpoint), methods=["GET"]) for path, endpoint in reads.items()),
+        *(Route(f"{PREFIX}/{path}", api.guarded(endpoint), methods=["POST"]) for path, endpoint in writes.items()),
+    ]
+
+
+class _Api:
+    """The endpoints of one app. Whatever may wait (disk, network, a lock) runs in a thread, never in the server's loop."""
+
+    def __init__(self, sessions: Sessions, login: Login) -> None:
+        self._sessions, self._login = sessions, login
+        self._lent: dict[str, str] = {}  # owner -> fingerprint of the sign-in's token that the sessions have
+        self._names: dict[str, str] = {}  # owner -> user name that a lent token belongs to
+
+    def guarded(self, endpoint: Endpoint) -> Endpoint:
+        """Turn every refusal and every failure into {message, hint}; a trace goes to the log and never to the page."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                check_origin(request, self._login.hosts)
+                return await endpoint(request)
+            except Refusal as refusal:
+                return _told(refusal, refusal.status)
+            except NotLetIn as problem:
+                return _told(problem, 403)
+            except Problem as problem:
+                return _told(problem, 400)
+            except ClientDisconnect:
+                return Response(status_code=400)
+            except Exception:
+                log.exception("%s %s failed", request.method, request.url.path)
+                return _told(Problem("Something went wrong on the server.", "Try again; its log has the details."), 500)
+
+        return answer
+
+    def _asker(self, request: Request) -> Asker:
+        """Who asks to change something. A visitor whose browser shows no cookie could never find it again."""
+        asker = self._login(request)
+        if asker.new_cookie:
+            raise NotLetIn("This browser does not keep this page's cookie.", "Open ML Intern in its own tab.")
+        return asker
+
+    async def _open(self, session: str, asker: Asker) -> Session:
+        """The asker's session; a foreign one and one that never was are refused alike."""
+        try:
+            return await run_in_threadpool(self._sessions.open, session, asker.owner)
+        except Problem as problem:
+            raise Refusal(404, problem.message, problem.hint) from None
+
+    async def _lend(self, asker: Asker) -> None:
+        """Hand a signed-in user's token on, once per token."""
+        mark = hashlib.sha256(asker.token.encode()).hexdigest()
+        if not asker.token or self._lent.get(asker.owner) == mark:
+            return
+        self._names[asker.owner] = await run_in_threadpool(self._sessions.lend_token, asker.owner, asker.token)
+        self._lent[asker.owner] = mark
+
+    async def _lend_quietly(self, asker: Asker) -> None:
+        try:
+            await self._lend(asker)
+        except Problem as problem:  # the next message says it to the user
+            log.warning("The token of a signed-in user was not accepted: %s", problem.message)
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    async def events(self, request: Request) -> Response:
+        asker = self._login(request)
+        seen = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
+        if not (seen.isascii() and seen.isdigit() and len(seen) < 16):
+            raise Refusal(422, f"after is {seen[:40]!r}.", "It is the last seq that was read, from 0.")
+        try:
+            session = await self._open(request.query_params.get("session", ""), asker)
+        except Refusal:
+            return Response(status_code=204)  # an EventSource stops asking only then
+        return EventStream(session, int(seen), compress="gzip" in request.headers.get("accept-encoding", ""))
+
+    async def sessions_seen(self, request: Request) -> Response:
+        """Who is asking, which model answers, and the asker's sessions, newest first."""
+        asker = self._login(request)
+        listed = await run_in_threadpool(self._sessions.list, asker.owner)
+        model = self._sessions.model()
+        answer = JSONResponse(
+            {
+                "name": asker.name or self._names.get(asker.owner, ""),
+                "own_machine": asker.own_machine,
+                "signed_in": bool(asker.token),
+                "known": not asker.new_cookie,
+                "model": {"model_id": model.model_id, "ready": model.ready, "missing": model.missing},
+                "sessions": [
+                    {"id": one.id, "title": one.title, "state": one.state, "at": one.at, "entries": one.entries}
+                    for one in listed
+                ],
+            },
+            headers={"cache-control": "no-store"},
+            background=BackgroundTask(self._lend_quietly, asker),
+        )
+        self._login.greet(asker, request, answer)
+        return answer
+
+    async def file(self, request: Request) -> Response:
+        """A file that the session produced, to keep and never to be shown as a page of ours."""
+        session = await self._open(request.path_params["session"], self._login(request))
+        try:
+            path = await run_in_threadpool(session.file, request.path_params["path"])
+        except Problem as problem:
+            raise Refusal(404, problem.message, problem.hint) from None
+        headers = {
+            "x-content-type-options": "nosniff",
+            "content-security-policy": "sandbox; default-src 'none'",
+            "cache-control": "no-store",
+        }
+        return FileResponse(path, media_type="application/octet-stream", filename=path.name, headers=headers)
+
+    # --- changing --------------------------------------------------------------------------------
+
+    async def new(self, request: Request) -> Response:
+        await read_form(request, _Nothing)
+        session = await run_in_threadpool(self._sessions.create, self._asker(request).owner)
+        return JSONResponse({"session": session.id})
+
+    async def send(self, request: Request) -> Response:
+        form = await read_form(request, _Send)
+        asker = self._asker(request)
+        session = await self._open(form.session, asker)
+        await self._lend(asker)
+        run = await _settled(session.send, form.text, form.files)
+        return JSONResponse({"run": run})
+
+    async def upload(self, request: Request) -> Response:
+        """Take a file as the raw body; session and name are in the query. Returns the name it was stored under."""
+        if request.headers.get("content-type") != "application/octet-stream":
+            raise Refusal(415, "The body is no file.", "Send it with Content-Type: application/octet-stream.")
+        session = await self._open(request.query_params.get("session", ""), self._asker(request))
+        name = request.query_params.get("name", "")
+        with tempfile.NamedTemporaryFile(prefix="ml-intern-upload-") as file:
+            received = 0
+            async for chunk in request.stream():
+                received += len(chunk)
+                if received > UPLOAD_LIMIT:
+                    raise Refusal(413, f"{name[:80]} is larger than {UPLOAD_LIMIT // 10**6} MB.", "Put it on the Hub.")
+                await run_in_threadpool(file.write, chunk)
+            file.flush()
+            stored = await run_in_threadpool(session.upload, name, Path(file.name))
+        return JSONResponse({"name": stored})
+
+    async def answer(self, request: Request) -> Response:
+        form = await read_form(request, _Answer)
+        session = await self._open(form.session, self._asker(request))
+        answer = Answer(verdict=form.verdict, reason=form.reason, text=form.text, edits=form.edits)
+        await _settled(session.answer, form.approval, answer)
+        return JSONResponse({})
+
+    async def stop(self, request: Request) -> Response:
+        form = await read_form(request, _In)
+        session = await self._open(form.session, self._asker(request))
+        await run_in_threadpool(session.stop)
+        return JSONResponse({})
+
+    async def budget(self, request: Request) -> Response:
+        form = await read_form(request, _Budget)
+        session = await self._open(form.session, self._asker(request))
+        await run_in_threadpool(session.set_budget, round(form.usd * 1_000_000))
+        return JSONResponse({})
+
+    async def token(self, request: Request) -> Response:
+        """Take a pasted token, or with an empty one give it back. On one's own machine only."""
+        form = await read_form(request, _Token)
+        asker = self._asker(request)
+        if not asker.own_machine:
+            raise Refusal(403, "A token can be pasted on one's own machine only.", "Sign in with Hugging Face instead.")
+        if form.token.strip():
+            name = await run_in_threadpool(self._sessions.lend_token, asker.owner, form.token.strip())
+            self._names[asker.owner] = name
+        else:
+            await run_in_threadpool(self._sessions.withdraw_token, asker.owner)
+            self._names.pop(asker.owner, None)
+        return JSONResponse({"name": self._names.get(asker.owner, "")})
+
+
+async def _settled(act: Callable[..., Any], *args: object) -> Any:
+    """Call what depends on the state of the session; what that state forbids is a conflict."""
+    try:
+        return await run_in_threadpool(act, *args)
+    except Problem as problem:
+        raise Refusal(409, problem.message, problem.hint) from None
+
+
+async def _asset(request: Request) -> Response:
+    return asset(request.path_params["version"], request.path_params["name"])
+
+
+def _told(problem: Problem, status: int) -> Response:
+    return JSONResponse(
+        {"message": problem.message, "hint": problem.hint}, status, headers={"cache-control": "no-store"}
+    )

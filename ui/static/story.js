@@ -1,0 +1,313 @@
+// A session folded from its events: what there is to show, and nothing of how. The end of a run is told by run_ended only.
+
+const KEPT = 200_000; // characters of output, log or talk that are kept for the eye, the newest
+
+/**
+ * items: in order, each {type, key, at, ...}: user, step, call (typed by the user), approval, job, notice, end.
+ * changed: items to draw again. facets: which of "plan", "artifacts", "jobs", "code", "money", "status" changed.
+ */
+export class Story {
+  constructor() {
+    this.items = [];
+    this.changed = new Set();
+    this.facets = new Set();
+    this.steps = new Map();
+    this.calls = new Map();
+    this.approvals = new Map();
+    this.jobs = new Map(); // by label; by job id too once it is known
+    this.plan = [];
+    this.artifacts = new Map(); // path or id -> {path, bytes, job} or {id}
+    this.budget = 0; // micro-dollars, as all money here
+    this.holds = new Map(); // label -> {microUsd, settled}
+    this.tokens = { input: 0, output: 0 };
+    this.sandbox = null;
+    this.run = null; // the one that is going on: {id, at}
+    this.stopping = false;
+    this.entries = 0;
+  }
+
+  /** Take one entry. An event of a kind we do not know changes nothing. */
+  take({ at, event }) {
+    this.entries += 1;
+    TELLINGS[event.kind]?.(this, event, at);
+    this.facets.add("status");
+  }
+
+  add(type, key, at, facts) {
+    const item = { type, key: `${type}-${key}`, at, ...facts };
+    this.items.push(item);
+    this.changed.add(item);
+    return item;
+  }
+
+  touch(item) {
+    if (item) this.changed.add(item);
+  }
+
+  /** The item a call is drawn in: its step, or itself. */
+  touchCall(call) {
+    this.touch(this.steps.get(call?.step) ?? call?.item);
+  }
+
+  get waiting() {
+    return [...this.approvals.values()].filter((one) => !one.answer);
+  }
+
+  get spent() {
+    let held = 0;
+    let settled = 0;
+    for (const hold of this.holds.values()) {
+      if (hold.settled) settled += hold.microUsd;
+      else held += hold.microUsd;
+    }
+    return { held, settled };
+  }
+
+  get liveJobs() {
+    return [...new Set(this.jobs.values())].filter((job) => !job.status);
+  }
+}
+
+/** The end of a text that grows, cut at a line. */
+function kept(text) {
+  if (text.length <= KEPT) return text;
+  const tail = text.slice(-KEPT / 2);
+  return `…\n${tail.slice(tail.indexOf("\n") + 1)}`;
+}
+
+function setMoney(story, hold, microUsd, settled) {
+  if (microUsd === null) story.holds.delete(hold);
+  else story.holds.set(hold, { microUsd, settled });
+  const job = story.jobs.get(hold);
+  if (job) job.cost = microUsd === null ? null : { microUsd, settled };
+  story.touch(job);
+  story.facets.add("money");
+}
+
+function openStep(story, step, act) {
+  const item = story.steps.get(step);
+  if (!item) return;
+  act(item);
+  story.touch(item);
+}
+
+function addArtifact(story, name, facts) {
+  story.artifacts.set(name, { ...story.artifacts.get(name), ...facts });
+  story.facets.add("artifacts");
+}
+
+const TELLINGS = {
+  user_said(story, { run, text, files }, at) {
+    story.run = { id: run, at };
+    story.stopping = false;
+    story.add("user", run, at, { text, files });
+  },
+
+  run_ended(story, event, at) {
+    story.run = null;
+    story.stopping = false;
+    for (const step of story.steps.values()) if (!step.done) finishStep(story, step);
+    for (const name of event.produced) if (!story.artifacts.has(name)) addArtifact(story, name, { id: name });
+    story.add("end", event.run, at, { ...event });
+  },
+
+  sandbox_reported(story, { level, facts }) {
+    story.sandbox = { level, facts };
+    story.facets.add("money");
+  },
+
+  noticed(story, { level, text }, at) {
+    story.add("notice", story.entries, at, { level, text });
+  },
+
+  step_started(story, { step, model, run }, at) {
+    const facts = { n: step, run, model, text: "", reasoning: "", code: "", output: "", calls: [], retries: [] };
+    story.steps.set(step, story.add("step", step, at, { ...facts, done: false, error: "", observation: "" }));
+  },
+
+  text(story, { step, text }) {
+    openStep(story, step, (item) => (item.text += text));
+  },
+
+  reasoning(story, { step, text }) {
+    openStep(story, step, (item) => (item.reasoning += text));
+  },
+
+  reply_restarted(story, event, at) {
+    openStep(story, event.step, (item) => {
+      item.text = item.reasoning = "";
+      item.retries.push({ reason: event.reason, attempt: event.attempt, wait: event.wait_seconds, at });
+    });
+  },
+
+  code_written(story, { step, code }) {
+    openStep(story, step, (item) => (item.code = code));
+    story.facets.add("code");
+  },
+
+  output(story, { step, text }) {
+    openStep(story, step, (item) => (item.output = kept(item.output + text)));
+  },
+
+  step_ended(story, event) {
+    openStep(story, event.step, (item) => {
+      item.seconds = event.seconds;
+      item.input = event.input_tokens;
+      item.output_tokens = event.output_tokens;
+      item.provider = event.provider;
+      item.observation = event.observation;
+      item.error = event.error;
+      finishStep(story, item);
+    });
+    story.tokens.input += event.input_tokens ?? 0;
+    story.tokens.output += event.output_tokens ?? 0;
+    story.facets.add("money");
+  },
+
+  tool_started(story, { call, tool, args, by, step }, at) {
+    const facts = { id: call, tool, args, by, step, at, said: "", cards: [], why: "", result: "", message: "", hint: "" };
+    story.calls.set(call, facts);
+    const item = story.steps.get(step);
+    if (item) item.calls.push(facts);
+    else facts.item = story.add("call", call, at, { call: facts });
+    story.touchCall(facts);
+  },
+
+  tool_said(story, { call, text }) {
+    const facts = story.calls.get(call);
+    if (!facts) return;
+    facts.said = kept(facts.said ? `${facts.said}\n${text}` : text);
+    story.touchCall(facts);
+  },
+
+  tool_showed(story, { call, card }) {
+    if (card.kind === "plan_made") {
+      story.plan = card.todos;
+      story.facets.add("plan");
+    }
+    if (card.kind === "file_made") addArtifact(story, card.path, { path: card.path, bytes: card.bytes, job: card.job });
+    const facts = story.calls.get(call);
+    if (!facts) return;
+    facts.cards.push(card);
+    story.touchCall(facts);
+  },
+
+  tool_ended(story, event) {
+    const facts = story.calls.get(event.call);
+    if (!facts) return;
+    const { why, result, message, hint, seconds } = event;
+    Object.assign(facts, { why, result, message, hint, seconds });
+    story.touchCall(facts);
+  },
+
+  approval_asked(story, { approval, call, request }, at) {
+    story.approvals.set(approval, story.add("approval", approval, at, { approval, call, asked: request, answer: null }));
+  },
+
+  approval_answered(story, { approval, answer, by, request }) {
+    const item = story.approvals.get(approval);
+    if (!item) return;
+    Object.assign(item, { answer, by, agreed: request });
+    story.touch(item);
+    story.facets.add("code");
+  },
+
+  budget_set(story, { micro_usd }) {
+    story.budget = micro_usd;
+    story.facets.add("money");
+  },
+
+  money_reserved: (story, { hold, micro_usd }) => setMoney(story, hold, micro_usd, false),
+  money_settled: (story, { hold, micro_usd }) => setMoney(story, hold, micro_usd, true),
+  money_released: (story, { hold }) => setMoney(story, hold, null, false),
+
+  job_submitting(story, { label, call, request }, at) {
+    const hold = story.holds.get(label);
+    const facts = { label, call, request, title: request.title ?? "", where: request.where ?? "", job: "", url: "" };
+    const item = story.add("job", label, at, { ...facts, text: "", points: [], status: "", message: "", files: [] });
+    item.cost = hold ?? null;
+    story.jobs.set(label, item);
+    story.facets.add("jobs");
+  },
+
+  job_submitted(story, { label, job, where, title, url }, at) {
+    const item = story.jobs.get(label);
+    if (!item) return;
+    Object.assign(item, { job, where, title, url, startedAt: at });
+    story.jobs.set(job, item);
+    story.touch(item);
+  },
+
+  job_logged(story, { job, text, points }) {
+    const item = story.jobs.get(job);
+    if (!item) return;
+    item.text = kept(item.text + text);
+    item.points.push(...points);
+    story.touch(item);
+  },
+
+  job_ended(story, event) {
+    const item = story.jobs.get(event.job);
+    if (!item) return;
+    const { status, message, exit_code, seconds, files } = event;
+    Object.assign(item, { status, message, exit: exit_code, seconds, files });
+    for (const path of files) if (!story.artifacts.has(path)) addArtifact(story, path, { path, job: event.job });
+    story.touch(item);
+    story.facets.add("jobs");
+  },
+};
+
+/** A step is over when it says so, or when its run is: then what it left open was stopped. */
+function finishStep(story, item) {
+  item.done = true;
+  for (const call of item.calls) call.why ||= "stopped";
+  story.touch(item);
+}
+
+/** What goes on right now, in words: {text, kind} with kind "wait", "work" or "stop"; null when nothing does. */
+export function status(story) {
+  if (!story.run) return null;
+  if (story.stopping) return { text: "Stopping…", kind: "stop" };
+  const asked = story.waiting[0]?.asked.kind;
+  if (asked) return { text: asked === "question" ? "Waiting for your answer" : "Waiting for your approval", kind: "wait" };
+  return { text: work(story), kind: "work" };
+}
+
+function work(story) {
+  const job = story.liveJobs.at(-1);
+  if (job) {
+    const point = job.points.at(-1);
+    return `${job.title || "Job"}: ${point?.step === undefined ? "running" : `step ${point.step}`}…`;
+  }
+  const step = [...story.steps.values()].at(-1);
+  if (!step || step.done) {
+    const typed = [...story.calls.values()].at(-1);
+    return typed && !typed.why ? `${typed.tool}…` : "Working…";
+  }
+  const call = step.calls.findLast((one) => !one.why);
+  if (call) return `${call.tool}…`;
+  if (step.code) return "Running code…";
+  const retry = step.retries.at(-1);
+  if (retry && !step.text && !step.reasoning) return `The model's server failed, asking again (attempt ${retry.attempt})…`;
+  if (step.text) return "Writing…";
+  return step.reasoning ? "Thinking…" : "Asking the model…";
+}
+
+/** A reply as its thought and the code in it, also while it is still coming in. */
+export function parted(text) {
+  const start = text.match(/^[ \t]*(```\w*[ \t]*(\n|$)|<code>\n?)/m);
+  if (!start) return { thought: text.trim(), code: "" };
+  const rest = text.slice(start.index + start[0].length);
+  const end = rest.search(/^[ \t]*```|<\/code>/m);
+  return { thought: text.slice(0, start.index).trim(), code: (end < 0 ? rest : rest.slice(0, end)).replace(/\s+$/, "") };
+}
+
+/** A step's name: the first line of its thought, without marks; else what its code says first. */
+export function title(step) {
+  const { thought } = parted(step.text);
+  const line = (thought || "").split("\n").find((one) => one.trim()) ?? "";
+  const said = line.replace(/^(thoughts?|plan)\s*:\s*/i, "").replace(/[#*`_]+/g, "").trim();
+  if (said) return said.length > 90 ? `${said.slice(0, 89)}…` : said;
+  const comment = step.code.match(/^#\s*(.+)$/m)?.[1];
+  return comment ?? step.calls[0]?.tool ?? (step.done ? "Code" : "");
+}

@@ -1,0 +1,65 @@
+// Numbers and values in words a person reads.
+
+export function seconds(value) {
+  if (value < 10) return `${value.toFixed(1)} s`;
+  if (value < 60) return `${Math.round(value)} s`;
+  const whole = Math.round(value);
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
+/** A time limit: whole minutes when it is some. */
+export function span(value) {
+  return value % 60 === 0 && value < 7200 ? `${value / 60} min` : seconds(value);
+}
+
+/** Micro-dollars. Small sums keep the digits that matter: $0.0042. */
+export function dollars(micro) {
+  const usd = micro / 1e6;
+  if (usd === 0 || usd >= 0.1) return `$${usd.toFixed(2)}`;
+  return `$${usd.toPrecision(2)}`;
+}
+
+export function count(value) {
+  return value.toLocaleString("en-US");
+}
+
+export function bytes(value) {
+  if (value < 1000) return `${value} bytes`;
+  for (const unit of ["kB", "MB", "GB"]) {
+    value /= 1000;
+    if (value < 1000 || unit === "GB") return `${value.toFixed(value < 10 ? 1 : 0)} ${unit}`;
+  }
+}
+
+export function plural(n, word) {
+  return `${count(n)} ${word}${n === 1 ? "" : "s"}`;
+}
+
+/** A measured number, short: 0.4851, 12.3, 1.2e-5. */
+export function measure(value) {
+  if (Number.isInteger(value)) return String(value);
+  const size = Math.abs(value);
+  return size < 1e-3 || size >= 1e6 ? value.toExponential(2) : String(Number(value.toPrecision(4)));
+}
+
+export function cut(text, length) {
+  return text.length > length ? `${text.slice(0, length - 1)}…` : text;
+}
+
+/** A call's arguments on one line: query: small classifier, limit: 8. */
+export function args(values) {
+  const said = Object.entries(values).map(([name, value]) => {
+    const text = typeof value === "string" ? value : JSON.stringify(value);
+    return `${name}: ${cut(text.replace(/\s+/g, " "), 80)}`;
+  });
+  return cut(said.join(", "), 200);
+}
+
+export function ago(at) {
+  const passed = Date.now() / 1000 - at;
+  if (passed < 60) return "just now";
+  if (passed < 3600) return `${Math.floor(passed / 60)} min ago`;
+  if (passed < 86400) return `${Math.floor(passed / 3600)} h ago`;
+  return new Date(at * 1000).toLocaleDateString();
+}
