@@ -17,7 +17,7 @@ from tools.desk import Problem
 from ui import page
 
 
-@spaces.GPU(duration=1)  # ZeroGPU, the hardware a free account may use, starts only an app that has such a function
+@spaces.GPU(duration=1)  # type: ignore[untyped-decorator]  # ZeroGPU, the hardware a free account may use, starts only an app that has such a function
 def warm_up() -> bool:
     return True
 

@@ -27,7 +27,7 @@ class StepLimit(Exception):
     """All steps of the run are used up."""
 
 
-class Coder(CodeAgent):  # type: ignore[misc]  # smolagents is untyped
+class Coder(CodeAgent):
     """One agent for one run. What it does leaves through emit, in order; what it yields is for smolagents' loop alone."""
 
     def __init__(
@@ -45,7 +45,7 @@ class Coder(CodeAgent):  # type: ignore[misc]  # smolagents is untyped
         self._emit, self._run, self._cancel, self._steps_before = emit, run, cancel, steps_before
         self._child = executor
         self._proses = 0  # replies in a row without code
-        self.input_tokens = self.output_tokens = 0
+        self.steps = self.input_tokens = self.output_tokens = 0
         super().__init__(
             tools=tools,
             model=model,
@@ -59,11 +59,12 @@ class Coder(CodeAgent):  # type: ignore[misc]  # smolagents is untyped
     @property
     def step(self) -> int:
         """Number of the current step in the whole session."""
-        return self._steps_before + int(self.step_number)
+        return self._steps_before + self.steps
 
     def _step_stream(self, memory_step: ActionStep) -> Iterator[ActionOutput]:
         started = time.monotonic()
         memory_step.model_input_messages = None  # a copy per step would grow with the square of the steps
+        self.steps += 1
         step, said, done = self.step, "", None
         self._emit(StepStarted(run=self._run, step=step, model=self.model.model_id))
         observation, error = "", "Stopped."
@@ -143,6 +144,8 @@ def observed(result: StepResult, note: str = "") -> str:
         parts.append("Error:\n" + cut(result.error))
     elif result.value:
         parts.append("Last value:\n" + cut(result.value))
+    if result.restarted:
+        parts.append(f"Python was started anew: {result.restarted}. Variables were restored from before this step.")
     if result.lost:
         names = ", ".join(f"{lost.name} ({lost.why})" for lost in result.lost)
         parts.append(f"These variables were lost and are undefined now: {names}.")
@@ -162,7 +165,7 @@ def _last_line(error: str) -> str:
     return error.rstrip().rsplit("\n", 1)[-1]
 
 
-class _Seat(PythonExecutor):  # type: ignore[misc]
+class _Seat(PythonExecutor):
     """smolagents wants an executor; ours is driven by the step itself, so this one only fills the place."""
 
     def send_tools(self, tools: dict[str, Any]) -> None: ...

@@ -237,10 +237,13 @@ class JobLogged(_Event):
     points: tuple[dict[str, float], ...] = ()  # {"step": 10, "loss": 0.5}
 
 
+EndStatus = Literal["completed", "failed", "cancelled", "timeout", "lost"]
+
+
 class JobEnded(_Event):
     kind: Literal["job_ended"] = "job_ended"
     job: str
-    status: Literal["completed", "failed", "cancelled", "timeout", "lost"]
+    status: EndStatus
     message: str = ""  # one sentence
     exit_code: int | None = None
     seconds: float

@@ -12,10 +12,8 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from tools.jobs.local import JobPlace, JobState
-from tools.jobs.metrics import points
-
 from agent.events import (
+    EndStatus,
     Entry,
     Event,
     JobEnded,
@@ -30,6 +28,8 @@ from agent.ledger import Ledger
 from agent.policy import over_budget
 from tools.cards import Spend
 from tools.desk import JobEnd, Problem, Refused, Stopped
+from tools.jobs.metrics import points
+from tools.jobs.place import JobPlace, JobState
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class Jobs:
                     pass
                 failures = 0
                 if state.status != "running":
-                    self._end(job, state)
+                    self._end(job, state, state.status)
                     return
             except Problem as problem:  # a place may be out of reach for a while; the job is not lost by that
                 failures += 1
@@ -143,12 +143,12 @@ class Jobs:
         self._emit(JobLogged(job=job.job, offset=offset, text=text, points=points(text)))
         return True
 
-    def _end(self, job: _Job, state: JobState) -> None:
+    def _end(self, job: _Job, state: JobState, status: EndStatus) -> None:
         price = job.request.price_micro_usd_per_hour
         cost = min(-(-price * round(state.seconds * 1000) // 3_600_000), job.request.hold_micro_usd)
         job.ended = JobEnded(
             job=job.job,
-            status=state.status,
+            status=status,
             message=state.message,
             exit_code=state.exit_code,
             seconds=round(state.seconds, 1),

@@ -205,7 +205,7 @@ def _merged(lines: list[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
 
 
 def _same(one: Event, two: Event) -> bool:
-    return isinstance(one, MERGED) and type(one) is type(two) and one.step == two.step  # type: ignore[attr-defined]
+    return isinstance(one, MERGED) and type(one) is type(two) and one.step == two.step
 
 
 def _sync_folder(path: Path) -> None:

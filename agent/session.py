@@ -16,10 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tools.hub import HubReader
-from tools.jobs.local import JobPlace
-from tools.web import Web
-
 from agent.approval import Approvals
 from agent.coder import Coder, StepLimit
 from agent.events import (
@@ -44,7 +40,6 @@ from agent.ledger import Ledger, after, folded
 from agent.memory import Recalled, recall
 from agent.models.router import Cancel, RouterModel
 from agent.policy import Approve, judge
-from agent.sandbox import confine
 from agent.sandbox.host import Executor, ToolCall, ToolStub
 from agent.scribe import Scribe
 from agent.toolbox import Toolbox
@@ -52,6 +47,9 @@ from agent.typed import Typed, parse_typed
 from tools import TOOLS
 from tools.cards import Answer, Delete, FileMade, Question, Spend
 from tools.desk import Desk, Problem, Stopped
+from tools.hub import HubReader
+from tools.jobs.place import JobPlace
+from tools.web import Web
 
 log = logging.getLogger(__name__)
 
@@ -240,7 +238,8 @@ class Session:
 
     def _work(self, run: _Run) -> str:
         model = self._outside.model()
-        self._emit(SandboxReported(level="plain", facts=confine.report()))
+        facts = self._child().report()
+        self._emit(SandboxReported(level=str(facts["level"]), facts=facts))
         past = recall(self._journal.entries())
         task = past.steps.pop()
         run.coder = coder = Coder(
@@ -276,7 +275,7 @@ class Session:
                     answer=answer,
                     message=message,
                     produced=tuple(dict.fromkeys(run.produced)),
-                    steps=int(coder.step_number) if coder else 0,
+                    steps=coder.steps if coder else 0,
                     seconds=round(time.monotonic() - run.started, 2),
                     input_tokens=coder.input_tokens if coder else 0,
                     output_tokens=coder.output_tokens if coder else 0,

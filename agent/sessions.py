@@ -10,10 +10,6 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tools.hub import Hub
-from tools.jobs.local import LocalJobs
-from tools.web import Web
-
 from agent.events import Entry, RunEnded, UserSaid
 from agent.journal import Header, Journal, read_header
 from agent.models.router import RouterModel
@@ -21,6 +17,9 @@ from agent.sandbox import confine
 from agent.session import Outside, Session
 from agent.settings import DEFAULT_MODEL, ROUTER_URL, Settings
 from tools.desk import Problem
+from tools.hub import Hub
+from tools.jobs.local import LocalJobs
+from tools.web import Web
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ SHOWN_RESULT = 2_000
 _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
 
 
-class DeskTool(Tool):  # type: ignore[misc]  # smolagents is untyped
+class DeskTool(Tool):
     """One function as a smolagents tool. It is called in the host, through the Toolbox, never by smolagents itself."""
 
     skip_forward_signature_validation = True
@@ -123,12 +123,12 @@ class Toolbox:
             raise
         except Exception as error:
             log.exception("tool %s failed", name)
-            problem = Problem(
+            unforeseen = Problem(
                 f"{name} failed in a way nobody foresaw ({type(error).__name__}).",
                 "Try once more, or do it another way.",
             )
-            self._end(call, "problem", problem=problem)
-            raise problem from error
+            self._end(call, "problem", problem=unforeseen)
+            raise unforeseen from error
         text = json.dumps(result, ensure_ascii=False)
         self._end(call, "done", result=text if len(text) <= SHOWN_RESULT else text[:SHOWN_RESULT] + " …")
         return result

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,11 +33,12 @@ def parse_typed(text: str, tools: Mapping[str, DeskTool]) -> Typed | None:
         raise Problem(f"There is no tool /{name}.", "The tools are " + ", ".join(f"/{tool}" for tool in tools) + ".")
     kwargs: dict[str, Any] = {}
     words: list[str] = []
-    for word in _words(rest):
-        key, equals, value = word.partition("=")
-        if equals and key in tool.inputs:
-            kwargs[key] = _value(value)
+    while rest := rest.lstrip():
+        named = re.match(r"(\w+)=", rest)
+        if named and named[1] in tool.inputs:
+            kwargs[named[1]], rest = _value(rest[named.end() :])
         else:
+            word, rest = _word(rest)
             words.append(word)
     unset = [p for p in tool.signature.parameters.values() if p.name not in kwargs]
     required = sum(1 for p in unset if p.default is p.empty) or 1
@@ -47,18 +47,21 @@ def parse_typed(text: str, tools: Mapping[str, DeskTool]) -> Typed | None:
     return Typed(name, dict(zip([p.name for p in unset], words, strict=False)) | kwargs)
 
 
-def _words(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError:  # an apostrophe, not a quotation
-        return text.split()
-
-
-def _value(text: str) -> Any:
-    """JSON where it is JSON (numbers, lists), else the text itself."""
-    if text[:1] in "[{":
+def _value(text: str) -> tuple[Any, str]:
+    """A value and what follows it: JSON where it looks like JSON and is, else one word."""
+    if text[:1] in ("[", "{", '"'):
         try:
-            return json.loads(text)
+            value, end = json.JSONDecoder().raw_decode(text)
         except ValueError:
-            return text
-    return text
+            return _word(text)
+        return value, text[end:]
+    return _word(text)
+
+
+def _word(text: str) -> tuple[str, str]:
+    """A quoted or bare word, and what follows it. An apostrophe inside a word quotes nothing."""
+    quoted = re.match(r"""(["'])(.*?)\1(?=\s|$)""", text, re.DOTALL)
+    if quoted:
+        return quoted[2], text[quoted.end() :]
+    word, _, rest = text.partition(" ")
+    return word, rest

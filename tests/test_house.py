@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LONGEST = 400  # lines of a module: where it usually holds two ideas
+LONGEST_TEST = 500
 EXCEPTIONS: dict[str, int] = {}  # path -> lines it may have, with the reason beside it
 
 
@@ -29,7 +30,11 @@ def test_no_module_is_longer_than_one_idea() -> None:
         for path in tracked("*.py", "*.js", "*.css")
         if "vendor" not in path.parts
     }
-    assert {name: size for name, size in sizes.items() if size > EXCEPTIONS.get(name, LONGEST)} == {}
+    assert {
+        name: size
+        for name, size in sizes.items()
+        if size > EXCEPTIONS.get(name, LONGEST_TEST if name.startswith("tests/") else LONGEST)
+    } == {}
     assert {name for name in EXCEPTIONS if sizes.get(name, 0) <= LONGEST} == set(), "exceptions no longer needed"
 
 
@@ -55,4 +60,6 @@ def test_the_space_runs_the_gradio_that_is_locked() -> None:
     locked = re.search(r"^gradio==(\S+)", (ROOT / "requirements-dev.txt").read_text(), re.MULTILINE)
     assert wanted and locked
     assert wanted[1] == locked[1]
-    assert f'gradio[oauth]=={locked[1]}' in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert (
+        f"gradio[oauth]=={locked[1]}" in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    )

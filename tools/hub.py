@@ -15,16 +15,10 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 import httpx2
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, get_session, set_client_factory
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
 from huggingface_hub.utils._headers import build_hf_headers
-from huggingface_hub.utils._http import (
-    default_client_factory,
-    get_session,
-    hf_raise_for_status,
-    parse_ratelimit_headers,
-    set_client_factory,
-)
+from huggingface_hub.utils._http import default_client_factory, hf_raise_for_status, parse_ratelimit_headers
 
 from tools.desk import Problem
 from tools.hub_values import KINDS, Kind, PaperFacts, Repo

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 TITLE = "ML Intern"
 
-# Relative, so that it also works behind a prefix. The page is dark before its first paint when the reader chose so.
+# Relative, so that it also works behind a prefix.
 HEAD = f"""
 <link rel="stylesheet" href=".{PREFIX}/static/{HASH}/style.css">
 <link rel="stylesheet" href=".{PREFIX}/static/{HASH}/timeline.css">
@@ -62,6 +63,12 @@ def build(sessions: Sessions, environ: Mapping[str, str]) -> Page:
     )
 
 
+def launch(sessions: Sessions, port: int) -> None:
+    """Open the page and serve it until the process is told to end."""
+    page = build(sessions, os.environ)
+    page.demo.launch(server_port=port, **page.launch)
+
+
 def _place(name: str) -> None:
     gr.HTML(f'<div id="ml-{name}-place"></div>', js_on_load=None, apply_default_css=False, elem_id=f"ml-{name}-html")
 
@@ -73,6 +80,6 @@ def _theme() -> gr.themes.Base:
         secondary_hue="indigo",
         neutral_hue="slate",
         radius_size="lg",
-        font=(LocalFont("IBM Plex Sans", weights=(400, 600)), "ui-sans-serif", "system-ui", "sans-serif"),
-        font_mono=(LocalFont("IBM Plex Mono", weights=(400, 600)), "ui-monospace", "monospace"),
+        font=(LocalFont("IBM Plex Sans", weights=(400, 700)), "ui-sans-serif", "system-ui", "sans-serif"),
+        font_mono=(LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "monospace"),
     )

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -50,7 +49,7 @@ class _In(_Form):
 
 
 class _Send(_In):
-    text: str = Field(min_length=1)
+    text: str
     files: list[str] = Field(default=[], max_length=50)
 
 
@@ -123,9 +122,9 @@ class _Api:
 
         return answer
 
-    def _asker(self, request: Request) -> Asker:
+    def _known(self, request: Request) -> Asker:
         """Who asks to change something. A visitor whose browser shows no cookie could never find it again."""
-        asker = self._login(request)
+        asker = self._asker(request)
         if asker.new_cookie:
             raise NotLetIn("This browser does not keep this page's cookie.", "Open ML Intern in its own tab.")
         return asker
@@ -137,24 +136,19 @@ class _Api:
         except Problem as problem:
             raise Refusal(404, problem.message, problem.hint) from None
 
-    async def _lend(self, asker: Asker) -> None:
-        """Hand a signed-in user's token on, once per token."""
+    def _asker(self, request: Request) -> Asker:
+        """Who asks. A signed-in user's token is handed on, once; the sign-in has vouched for it."""
+        asker = self._login(request)
         mark = hashlib.sha256(asker.token.encode()).hexdigest()
-        if not asker.token or self._lent.get(asker.owner) == mark:
-            return
-        self._names[asker.owner] = await run_in_threadpool(self._sessions.lend_token, asker.owner, asker.token)
-        self._lent[asker.owner] = mark
-
-    async def _lend_quietly(self, asker: Asker) -> None:
-        try:
-            await self._lend(asker)
-        except Problem as problem:  # the next message says it to the user
-            log.warning("The token of a signed-in user was not accepted: %s", problem.message)
+        if asker.token and self._lent.get(asker.owner) != mark:
+            self._sessions.lend_token(asker.owner, asker.token, check=False)
+            self._lent[asker.owner] = mark
+        return asker
 
     # --- reading ---------------------------------------------------------------------------------
 
     async def events(self, request: Request) -> Response:
-        asker = self._login(request)
+        asker = self._asker(request)
         seen = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
         if not (seen.isascii() and seen.isdigit() and len(seen) < 16):
             raise Refusal(422, f"after is {seen[:40]!r}.", "It is the last seq that was read, from 0.")
@@ -166,9 +160,9 @@ class _Api:
 
     async def sessions_seen(self, request: Request) -> Response:
         """Who is asking, which model answers, and the asker's sessions, newest first."""
-        asker = self._login(request)
+        asker = self._asker(request)
         listed = await run_in_threadpool(self._sessions.list, asker.owner)
-        model = self._sessions.model()
+        model = self._sessions.model(asker.owner)
         answer = JSONResponse(
             {
                 "name": asker.name or self._names.get(asker.owner, ""),
@@ -182,14 +176,13 @@ class _Api:
                 ],
             },
             headers={"cache-control": "no-store"},
-            background=BackgroundTask(self._lend_quietly, asker),
         )
         self._login.greet(asker, request, answer)
         return answer
 
     async def file(self, request: Request) -> Response:
         """A file that the session produced, to keep and never to be shown as a page of ours."""
-        session = await self._open(request.path_params["session"], self._login(request))
+        session = await self._open(request.path_params["session"], self._asker(request))
         try:
             path = await run_in_threadpool(session.file, request.path_params["path"])
         except Problem as problem:
@@ -205,14 +198,12 @@ class _Api:
 
     async def new(self, request: Request) -> Response:
         await read_form(request, _Nothing)
-        session = await run_in_threadpool(self._sessions.create, self._asker(request).owner)
+        session = await run_in_threadpool(self._sessions.create, self._known(request).owner)
         return JSONResponse({"session": session.id})
 
     async def send(self, request: Request) -> Response:
         form = await read_form(request, _Send)
-        asker = self._asker(request)
-        session = await self._open(form.session, asker)
-        await self._lend(asker)
+        session = await self._open(form.session, self._known(request))
         run = await _settled(session.send, form.text, form.files)
         return JSONResponse({"run": run})
 
@@ -220,7 +211,7 @@ class _Api:
         """Take a file as the raw body; session and name are in the query. Returns the name it was stored under."""
         if request.headers.get("content-type") != "application/octet-stream":
             raise Refusal(415, "The body is no file.", "Send it with Content-Type: application/octet-stream.")
-        session = await self._open(request.query_params.get("session", ""), self._asker(request))
+        session = await self._open(request.query_params.get("session", ""), self._known(request))
         name = request.query_params.get("name", "")
         with tempfile.NamedTemporaryFile(prefix="ml-intern-upload-") as file:
             received = 0
@@ -235,27 +226,27 @@ class _Api:
 
     async def answer(self, request: Request) -> Response:
         form = await read_form(request, _Answer)
-        session = await self._open(form.session, self._asker(request))
+        session = await self._open(form.session, self._known(request))
         answer = Answer(verdict=form.verdict, reason=form.reason, text=form.text, edits=form.edits)
         await _settled(session.answer, form.approval, answer)
         return JSONResponse({})
 
     async def stop(self, request: Request) -> Response:
         form = await read_form(request, _In)
-        session = await self._open(form.session, self._asker(request))
+        session = await self._open(form.session, self._known(request))
         await run_in_threadpool(session.stop)
         return JSONResponse({})
 
     async def budget(self, request: Request) -> Response:
         form = await read_form(request, _Budget)
-        session = await self._open(form.session, self._asker(request))
+        session = await self._open(form.session, self._known(request))
         await run_in_threadpool(session.set_budget, round(form.usd * 1_000_000))
         return JSONResponse({})
 
     async def token(self, request: Request) -> Response:
         """Take a pasted token, or with an empty one give it back. On one's own machine only."""
         form = await read_form(request, _Token)
-        asker = self._asker(request)
+        asker = self._known(request)
         if not asker.own_machine:
             raise Refusal(403, "A token can be pasted on one's own machine only.", "Sign in with Hugging Face instead.")
         if form.token.strip():

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from agent.session import Session
 
 KEEP_ALIVE_SECONDS = 15.0
-BATCH = 500  # entries read at a time; the most that a slow reader makes us hold
+BATCH = 100  # entries read at a time; the most that a slow reader makes us hold
 
 
 class EventStream(Response):
@@ -37,7 +37,7 @@ class EventStream(Response):
             self.headers["content-encoding"] = "gzip"
             self._pack = _gzip()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         loop = asyncio.get_running_loop()
         awake = asyncio.Event()
 

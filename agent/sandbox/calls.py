@@ -6,16 +6,18 @@ import contextvars
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 from pydantic import JsonValue
 
-from agent.sandbox.messages import CallAsked
+from agent.sandbox.messages import Broken, CallAsked
 from tools.desk import Problem, Refused, Stopped
 
 AT_ONCE = 8  # calls that run side by side; the rest wait their turn
+_PATIENTLY, _BRIEFLY = 60.0, 0.05  # seconds for the worker to take a result
+_STOPPING = "The step is being stopped."
 
 _log = logging.getLogger(__name__)
 
@@ -33,17 +35,18 @@ CallTool = Callable[[ToolCall], object]
 """Does a call; returns plain JSON data. Raises Problem or Refused for the code to read, Stopped to end the step."""
 
 
+Send = Callable[[dict[str, object], float], None]
+"""Takes a message to the worker within so many seconds, from any thread. Raises Broken when that fails."""
+
+
 class Calls:
     """Runs what is added in threads of its own, each in a copy of the context in which this was made."""
 
-    def __init__(
-        self, call_tool: CallTool, names: Collection[str], limit: int, send: Callable[[dict[str, object]], None]
-    ) -> None:
-        """send: takes a result to the worker; it must be safe to call from several threads."""
+    def __init__(self, call_tool: CallTool, names: Collection[str], limit: int, send: Send) -> None:
         self._call_tool, self._names, self._left, self._limit, self._send = call_tool, names, limit, limit, send
         self._context = contextvars.copy_context()
         self._lock = threading.Lock()
-        self._waiting: deque[CallAsked] = deque()
+        self._waiting: SimpleQueue[CallAsked | None] = SimpleQueue()
         self._asked: dict[int, CallAsked] = {}  # not answered yet
         self._threads = 0
         self._seconds, self._since = 0.0, 0.0
@@ -60,25 +63,19 @@ class Calls:
         with self._lock:
             return self._seconds + (time.monotonic() - self._since if self._asked else 0.0)
 
+    @property
+    def full(self) -> bool:
+        """Take no further call yet: what a worker asks for is held in memory."""
+        return len(self._asked) >= 2 * AT_ONCE
+
     def add(self, call: CallAsked) -> None:
-        refusal = ""
-        if call.name not in self._names:
-            refusal = f"There is no tool {call.name!r}. There are: {', '.join(sorted(self._names))}."
-        elif self._left <= 0:
-            refusal = f"A step may call tools {self._limit} times, and this one has. Go on in the next step."
-        elif self._abandoned:
-            refusal = "The step is being stopped."
-        if refusal:
-            self._send({"type": "result", "id": call.id, "ok": False, "kind": "problem", "message": refusal})
-            return
-        self._left -= 1
         with self._lock:
             if not self._asked:
                 self._since = time.monotonic()
             self._asked[call.id] = call
-            self._waiting.append(call)
-            start = self._threads < AT_ONCE
+            start = self._threads < min(AT_ONCE, len(self._asked))
             self._threads += start
+        self._waiting.put(call)
         if start:
             threading.Thread(target=self._work, name=f"tool {call.name}", daemon=True).start()
 
@@ -86,19 +83,34 @@ class Calls:
         """Answer all that is open with an error, so that the code can end; running calls end unheard."""
         with self._lock:
             self._abandoned = True
-            self._waiting.clear()
             open_calls = list(self._asked.values())
         for call in open_calls:
-            self._answer(call, {"ok": False, "kind": "problem", "message": "The step is being stopped."})
+            if not self._answer(call, _problem(_STOPPING), _BRIEFLY):
+                return
+
+    def close(self) -> None:
+        """No more calls will come: let the threads end, those that are in a tool when it returns."""
+        for _ in range(self._threads):
+            self._waiting.put(None)
 
     def _work(self) -> None:
-        while True:
+        while call := self._waiting.get():
             with self._lock:
-                if not self._waiting:
-                    self._threads -= 1
-                    return
-                call = self._waiting.popleft()
-            self._answer(call, self._context.copy().run(self._result_of, call))
+                if self._asked.get(call.id) is not call:  # abandoned meanwhile
+                    continue
+                refusal = self._refusal(call.name)
+            result = _problem(refusal) if refusal else self._context.copy().run(self._result_of, call)
+            self._answer(call, result, _PATIENTLY)
+
+    def _refusal(self, name: str) -> str:
+        if name not in self._names:
+            return f"There is no tool {name!r}. There are: {', '.join(sorted(self._names))}."
+        if self._abandoned:
+            return _STOPPING
+        self._left -= 1
+        if self._left < 0:
+            return f"A step may call tools {self._limit} times, and this one has. Go on in the next step."
+        return ""
 
     def _result_of(self, call: CallAsked) -> dict[str, object]:
         try:
@@ -106,23 +118,33 @@ class Calls:
         except Refused as refused:
             return {"ok": False, "kind": "refused", "message": str(refused)}
         except Problem as problem:
-            return {"ok": False, "kind": "problem", "message": str(problem)}
+            return _problem(str(problem))
         except Stopped:
             self.stopped = True
-            return {"ok": False, "kind": "problem", "message": "The user pressed Stop."}
+            return _problem(_STOPPING)
         except Exception as error:
             _log.exception("tool %s failed", call.name)
-            return {"ok": False, "kind": "problem", "message": f"{call.name} failed: {type(error).__name__}: {error}"}
+            return _problem(f"{call.name} failed: {type(error).__name__}: {error}")
 
-    def _answer(self, call: CallAsked, result: dict[str, object]) -> None:
+    def _answer(self, call: CallAsked, result: dict[str, object], seconds: float) -> bool:
+        """Send the result, once; False when the worker does not take it. The step then ends in other ways."""
         with self._lock:
             if self._asked.get(call.id) is not call:  # abandoned meanwhile
-                return
-            del self._asked[call.id]
-            if not self._asked:
-                self._seconds += time.monotonic() - self._since
+                return True
+        message: dict[str, object] = {"type": "result", "id": call.id}
         try:
-            self._send({"type": "result", "id": call.id, **result})
-        except (TypeError, ValueError) as error:
-            message = f"The result of {call.name} cannot be handed over: {error}."
-            self._send({"type": "result", "id": call.id, "ok": False, "kind": "problem", "message": message})
+            try:
+                self._send(message | result, seconds)
+            except (TypeError, ValueError) as error:
+                self._send(message | _problem(f"The result of {call.name} cannot be handed over: {error}."), seconds)
+        except Broken:
+            return False
+        finally:
+            with self._lock:
+                if self._asked.pop(call.id, None) and not self._asked:
+                    self._seconds += time.monotonic() - self._since
+        return True
+
+
+def _problem(message: str) -> dict[str, object]:
+    return {"ok": False, "kind": "problem", "message": message}

@@ -13,6 +13,8 @@ import sys
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_GET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 3, 38
 _OPEN_FILES = 256
 
+DIES_WITH_HOST = sys.platform == "linux"  # by PDEATHSIG; elsewhere the worker ends when its socket closes
+
 
 def hide_host() -> bool:
     """Hide this process's memory and environment from others of the same user; True when that is in force.

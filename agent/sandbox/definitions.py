@@ -17,9 +17,7 @@ class Definition:
 
     def __init__(self, step: str, source: str, node: ast.stmt, future: list[ast.stmt]) -> None:
         self.step, self.source, self.line, self.column = step, source, node.lineno, node.col_offset
-        self.program: types.CodeType = compile(
-            ast.Module([*future, node], []), step, "exec", _FLAGS, dont_inherit=True
-        )
+        self.program: types.CodeType = compile(ast.Module([*future, node], []), step, "exec", _FLAGS, dont_inherit=True)
         self.value: Any = None  # what it made
         self._node = node
 
@@ -80,4 +78,5 @@ def looked_up(program: types.CodeType) -> set[str]:
 
 def remember_source(step: str, source: str) -> None:
     """Let tracebacks and inspect find the source. No modification time: linecache then never looks for a file."""
-    linecache.cache[step] = (len(source), None, source.splitlines(True), step)
+    lines = [line + "\n" for line in source.splitlines()]
+    linecache.cache[step] = (len(source), None, lines, step)

@@ -7,13 +7,16 @@ Its form: the pickles, one after another, then a JSON table of contents, then th
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import pickle
+import signal
 import struct
 import time
 import types
+from collections.abc import Iterator
 from typing import Any
 
 from .definitions import Definition, definitions, looked_up, remember_source
@@ -25,28 +28,41 @@ SECONDS = 1.0  # for all of a save, about
 _LENGTH = struct.Struct(">Q")
 
 
-class _TooMuch(Exception):
-    """A pickle outgrew its share of bytes or time."""
+class _TooMuch(BaseException):
+    """A pickle outgrew its share of bytes or time. Not an Exception, so that no __reduce__ swallows it."""
+
+
+@contextlib.contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Raise _TooMuch in the block when it takes longer. The code's own alarm is put off, not lost."""
+
+    def ring(_signal: int, _frame: object) -> None:
+        raise _TooMuch("takes too long to keep")
+
+    before, left = signal.signal(signal.SIGALRM, ring), signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))[0]
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left)
+        signal.signal(signal.SIGALRM, before)
 
 
 class _Bounded:
-    """A file that takes so many bytes until such a time."""
+    """A file that takes so many bytes."""
 
-    def __init__(self, file: Any, most: int, until: float) -> None:
-        self._file, self._left, self._until = file, most, until
+    def __init__(self, file: Any, most: int) -> None:
+        self._file, self._left = file, most
 
     def write(self, data: Any) -> None:
         self._left -= memoryview(data).nbytes
         if self._left < 0:
             raise _TooMuch("too large to be kept")
-        if time.monotonic() > self._until:
-            raise _TooMuch("would take too long to keep")
         self._file.write(data)
 
 
 class _Pickler(pickle.Pickler):
     def __init__(self, file: _Bounded, kept: frozenset[str]) -> None:
-        super().__init__(file, protocol=5)  # type: ignore[arg-type]  # write is all that it needs
+        super().__init__(file, protocol=5)  # write is all that it needs
         self._kept = kept  # names of __main__ that will be there again when this is loaded
 
     def reducer_override(self, value: Any) -> Any:
@@ -172,7 +188,7 @@ class Snapshot:
                 continue
             definition = found[step, line, column, name]
             try:
-                exec(definition.program, self._names)
+                exec(definition.program, self._names)  # noqa: S102  # this is the child, made for it
                 definition.made(self._names[name])
                 self._defined[name] = definition
             except Exception as error:
@@ -180,13 +196,13 @@ class Snapshot:
         return failed
 
     def _unpickle(self, file: Any, parts: list[dict[str, Any]]) -> dict[str, str]:
-        lost = {}
+        lost: dict[str, str] = {}
         for part in parts:
             file.seek(part["start"])
             try:
-                values = pickle.load(file)
+                values = pickle.load(file)  # noqa: S301  # its own, in the child
             except Exception as error:
-                lost |= {name: f"cannot be loaded again: {error!r}"[:300] for name in part["names"]}
+                lost |= dict.fromkeys(part["names"], f"cannot be loaded again: {error!r}"[:300])
                 continue
             for name, value in values.items():
                 owner, _, attribute = name.partition(".")
@@ -207,7 +223,11 @@ class _Writer:
         self._half = self._until - SECONDS / 2
 
     def write(
-        self, values: dict[str, Any], attributes: dict[str, Any], needed: set[str], hopeless: dict[str, tuple[int, type, str]]
+        self,
+        values: dict[str, Any],
+        attributes: dict[str, Any],
+        needed: set[str],
+        hopeless: dict[str, tuple[int, type, str]],
     ) -> tuple[list[dict[str, Any]], dict[str, str]]:
         """Returns the table of the pickles, and the names left out with the reason. Keeps hopeless up to date."""
         for name in needed & values.keys():
@@ -222,7 +242,7 @@ class _Writer:
         first, start = len(self._parts), self._file.tell()
         for name, value in wanted.items():
             left = IN_ALL - (self._file.tell() - start)
-            why = self._add({name: value}, min(EACH, left), self._until)
+            why = self._add({name: value}, min(EACH, left), min(self._until, time.monotonic() + SECONDS / 4))
             if why and name in values:  # an attribute is there again as its class has it
                 lost[name] = why
                 hopeless[name] = (id(value), type(value), why)
@@ -235,8 +255,9 @@ class _Writer:
         """Pickle part into the file; returns why that failed, and then nothing of it is there."""
         start = self._file.tell()
         try:
-            _Pickler(_Bounded(self._file, most, until), self._kept).dump(part)
-        except Exception as error:
+            with _at_most(until - time.monotonic()):
+                _Pickler(_Bounded(self._file, most), self._kept).dump(part)
+        except (Exception, _TooMuch) as error:
             self._file.seek(start)
             self._file.truncate()
             known = isinstance(error, (_TooMuch, TypeError, AttributeError, pickle.PicklingError))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import io
 import itertools
 import json
 import os
@@ -60,7 +61,9 @@ class Tools:
         if os.getpid() != self._pid:
             raise ToolError("Tools cannot be called from a forked process. Call them from threads.")
         if not self.open:
-            raise ToolError(f"{name} was called by a thread after its step had ended. Join threads before the step ends.")
+            raise ToolError(
+                f"{name} was called by a thread after its step had ended. Join threads before the step ends."
+            )
         number, result = next(self._ids), SimpleQueue[dict[str, Any]]()
         self._waiting[number] = result
         try:
@@ -83,7 +86,7 @@ class Tools:
 
         shape: dict[str, Any] = {}
         try:  # annotations stay text; help() and inspect.signature follow __wrapped__
-            exec(f"from __future__ import annotations\ndef {name}{signature}: ...", shape)
+            exec(f"from __future__ import annotations\ndef {name}{signature}: ...", shape)  # noqa: S102  # checked by the host
             tool.__wrapped__ = shape[name]  # type: ignore[attr-defined]
         except Exception:
             tool.__wrapped__ = None  # type: ignore[attr-defined]
@@ -144,7 +147,10 @@ class Worker:
             done = self.step(self._steps.get())
             if os.getpid() != self._pid:  # the code forked, and this is the child at the end of its script
                 os._exit(0)
-            self.send(done)
+            try:
+                self.send(done)
+            except OSError:  # the code has closed the socket
+                os._exit(1)
 
     # --- a step -----------------------------------------------------------------------------------
 
@@ -162,8 +168,10 @@ class Worker:
 
         problem = self._guarded(work)
         self._tools.open = False
-        self._snapshot.closed(name, code)
-        self._guarded(self._snapshot.save)  # an interrupt here keeps the save before
+        self._guarded(lambda: self._snapshot.closed(name, code))
+        unsaved = self._guarded(self._snapshot.save)
+        if unsaved and not isinstance(unsaved, KeyboardInterrupt):  # an interrupt keeps the save before
+            print(f"The variables could not be saved; a restart brings older ones back: {unsaved!r}", file=sys.stderr)
         for stream in (sys.stdout, sys.stderr):
             self._guarded(stream.flush)
         if isinstance(problem, FinalAnswer) or (problem is None and self._answer):
@@ -190,9 +198,9 @@ class Worker:
         if program.co_flags & 0x80:  # CO_COROUTINE: there is an await outside of functions
             import asyncio
 
-            asyncio.run(eval(program, self._names))
+            asyncio.run(eval(program, self._names))  # noqa: S307  # what this process is for
         else:
-            exec(program, self._names)
+            exec(program, self._names)  # noqa: S102
         value = self._names.pop(_VALUE, None)
         return "" if value is None else repr(value)
 
@@ -233,9 +241,10 @@ class Worker:
     def _own_streams(self) -> None:
         """Each step begins with working streams, whatever the one before did to them."""
         for name, fd in (("stdout", 1), ("stderr", 2)):
-            stream = open(fd, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1)  # noqa: SIM115
-            stream.reconfigure(write_through=True)
+            raw = io.FileIO(fd, "w", closefd=False)  # unbuffered: what is printed is told at once
+            stream = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)  # type: ignore[type-var]
             setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
 
 
 def explain(error: BaseException) -> str:
@@ -270,8 +279,10 @@ def read_frame(frames: Any) -> dict[str, Any] | None:
     return dict(json.loads(body)) if len(body) == length else None
 
 
-def no_input(prompt: object = "", /) -> NoReturn:
-    raise RuntimeError("input() has nobody to ask: no one types here. Put the value into the code, or call a tool that asks.")
+def no_input(_prompt: object = "", /) -> NoReturn:
+    raise RuntimeError(
+        "input() has nobody to ask: no one types here. Put the value into the code, or call a tool that asks."
+    )
 
 
 def main(fd: int) -> NoReturn:

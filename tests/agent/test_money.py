@@ -96,7 +96,9 @@ def test_within_budget_allows_spending_and_nothing_else() -> None:
     assert judge(Question(question="?"), "within-budget", rich).do == "deny"
 
 
-@pytest.mark.parametrize(("micro", "shown"), [(0, "$0.00"), (1, "$0.01"), (1_000_000, "$1.00"), (123_456_789, "$123.46")])
+@pytest.mark.parametrize(
+    ("micro", "shown"), [(0, "$0.00"), (1, "$0.01"), (1_000_000, "$1.00"), (123_456_789, "$123.46")]
+)
 def test_amounts_are_shown_rounded_up_to_a_cent(micro: int, shown: str) -> None:
     assert usd(micro) == shown
 

@@ -12,7 +12,9 @@ from tests.doubles.desk import desk
 from tools.desk import Desk, Problem, Refused, Stopped
 
 
-def train(desk: Desk, model: str, epochs: int = 3, rates: list[float] | None = None, fast: bool = False) -> dict[str, Any]:
+def train(
+    desk: Desk, model: str, epochs: int = 3, rates: list[float] | None = None, fast: bool = False
+) -> dict[str, Any]:
     """Train a model.
 
     Args:
@@ -125,7 +127,9 @@ def test_what_nobody_foresaw_does_not_show_its_inside(box: Box) -> None:
 
 def test_the_prompt_shows_defaults_args_and_returns() -> None:
     shown = DeskTool(train).to_code_prompt()
-    assert "def train(model: str, epochs: int = 3, rates: list[float] | None = None, fast: bool = False) -> dict" in shown
+    assert (
+        "def train(model: str, epochs: int = 3, rates: list[float] | None = None, fast: bool = False) -> dict" in shown
+    )
     assert "Returns: A dict with what was given." in shown
     assert "desk" not in shown
 

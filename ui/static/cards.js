@@ -10,7 +10,7 @@ const VIEWS = {
   papers_found: papersFound,
   paper_opened: paperOpened,
   repos_found: reposFound,
-  plan_made: (card) => planView(card.todos),
+  plan_made: (card) => planLine(card.todos),
   file_made: (card, page) => fileRow(card, page),
 };
 
@@ -78,6 +78,13 @@ function listed(head, rows) {
     node.append(more);
   }
   return node;
+}
+
+/** In the conversation a plan is one line; the panel has it in full. */
+function planLine(todos) {
+  const now = todos.find((todo) => todo.status === "in_progress");
+  const done = todos.filter((todo) => todo.status === "completed").length;
+  return fold(`${done} of ${todos.length} done${now ? `, now: ${now.text}` : ""}`, () => planView(todos));
 }
 
 const TODO = { pending: "todo", in_progress: "running", completed: "good" };

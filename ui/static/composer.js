@@ -3,6 +3,8 @@
 import { button, el, icon } from "./dom.js";
 import { bytes } from "./words.js";
 
+const LARGEST = 200e6; // bytes, as the server takes
+
 export class Composer {
   /** acts: {send(text, files) -> promise that fails with a Problem, stop()}. keep: where a draft outlives a reload. */
   constructor(place, acts, keep) {
@@ -48,6 +50,8 @@ export class Composer {
   }
 
   addFiles(files) {
+    const large = [...files].find((file) => file.size > LARGEST);
+    if (large) return this.say(`${large.name} has ${bytes(large.size)}; ${bytes(LARGEST)} is the most. Put it on the Hub.`);
     this.files.push(...files);
     this.#showFiles();
   }
@@ -80,7 +84,7 @@ export class Composer {
   async #send() {
     const text = this.text.value;
     const files = this.files;
-    if (!text.trim() || this.sending) return;
+    if ((!text.trim() && !files.length) || this.sending) return;
     this.sending = true;
     this.#set("", []);
     this.say("");

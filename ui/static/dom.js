@@ -1,4 +1,4 @@
-// Making elements. Text from outside is only ever set as text here; markup is made in markdown.js alone.
+// Making elements. Text from outside is only ever set as text here; markup is made in markdown.js and code.js alone.
 
 /**
  * el("button", {class: "quiet", type: "button", on: {click: f}}, "Text", child)
@@ -12,7 +12,7 @@ export function el(tag, props = {}, ...children) {
     else if (name === "value") node.value = value;
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return node;
 }
 

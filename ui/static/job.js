@@ -28,6 +28,10 @@ export function jobView(item, page, { logOpen = false } = {}) {
   logFold.open = logOpen;
   logFold.addEventListener("toggle", () => update());
   let pointsDrawn = -1;
+  let atEnd = true;
+  const toEnd = () => (log.scrollTop = log.scrollHeight);
+  log.addEventListener("scroll", () => (atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 30));
+  requestAnimationFrame(toEnd); // only what is on the page can be scrolled
 
   function update() {
     mark.className = `dot ${MARKS[item.status]}`;
@@ -44,9 +48,8 @@ export function jobView(item, page, { logOpen = false } = {}) {
     message.classList.toggle("error", MARKS[item.status] === "bad");
     logFold.hidden = !item.text;
     if (logFold.open) {
-      const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 30;
       setText(log, item.text.split("\n").slice(-TAIL).join("\n"));
-      if (atEnd) log.scrollTop = log.scrollHeight;
+      if (atEnd) toEnd();
     }
     if (item.status && !files.childElementCount) {
       files.append(...item.files.map((path) => fileRow({ path, ...page.story.artifacts.get(path) }, page)));

@@ -88,7 +88,7 @@ class App {
     this.#drawer("");
     this.feed.close();
     this.#begin(null);
-    this.composer.text.focus();
+    if (matchMedia("(hover: hover)").matches) this.composer.text.focus(); // else a keyboard would cover the page
   }
 
   #begin(id) {

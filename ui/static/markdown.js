@@ -1,4 +1,4 @@
-// Text from models, papers and repositories as formatted text. The only place where markup is made.
+// Text from models, papers and repositories as formatted text. Here alone its marks become markup.
 // Three walls: raw HTML is shown as text, images become links, and what comes out is sanitised against a short list.
 
 import { Marked } from "./vendor/marked.js";
@@ -26,6 +26,7 @@ const ALLOWED = {
   ALLOWED_TAGS:
     "a p br hr strong em del code pre blockquote ul ol li h1 h2 h3 h4 h5 h6 table thead tbody tr th td span".split(" "),
   ALLOWED_ATTR: ["href", "class", "align", "start"],
+  ADD_URI_SAFE_ATTR: ["align", "start"],
   ALLOWED_URI_REGEXP: /^https?:\/\//i,
   RETURN_DOM_FRAGMENT: true,
 };

@@ -4,6 +4,7 @@ import { fileRow, planView } from "./cards.js";
 import { codeBlock } from "./code.js";
 import { button, el, fold, icon, link } from "./dom.js";
 import { jobView } from "./job.js";
+import { title } from "./story.js";
 
 const TABS = ["Plan", "Artifacts", "Jobs", "Code"];
 const PAGES = 12; // pieces of code that are listed, the newest
@@ -72,7 +73,7 @@ export class Panel {
 
   _code({ items }) {
     const pieces = items.flatMap((item) => {
-      if (item.type === "step" && item.code) return [[`Step ${item.n}`, item.code]];
+      if (item.type === "step" && item.code) return [[`Step ${item.n}: ${title(item)}`, item.code]];
       const script = item.type === "approval" && (item.agreed ?? item.asked).script;
       return script ? [[item.asked.title, script]] : [];
     });

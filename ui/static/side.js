@@ -104,7 +104,7 @@ function moneyView(page) {
     setText(tokens, `${count(used.input + used.output)} tokens${held}`);
     sandbox.hidden = !fence;
     if (fence) {
-      sandbox.replaceChildren(icon("shield"), `Code runs ${fence.level}`);
+      sandbox.replaceChildren(icon("shield"), `Sandbox: ${fence.level}`);
       sandbox.title = Object.entries(fence.facts).map(([name, value]) => `${name}: ${value}`).join("\n");
     }
   }

@@ -79,11 +79,11 @@ function stepBody(item, page) {
     reasoning.update(item.reasoning, !item.text && !item.done);
     const reply = parted(item.text);
     if (item.code || item.done) {
-      if (!finished) thought.finish(reply.thought);
+      if (!finished) thought.finish(untitled(reply.thought));
       finished = true;
     } else {
       finished = false;
-      thought.set(reply.thought);
+      thought.set(untitled(reply.thought));
     }
     code.update(item.code || reply.code, Boolean(item.code) || item.done);
     for (const call of item.calls) {
@@ -102,6 +102,11 @@ function stepBody(item, page) {
   }
 
   return { node, update };
+}
+
+/** The thought without a first line of its own, which the header already shows. */
+function untitled(thought) {
+  return thought.replace(/^[^\n]{1,90}\n\s*\n/, "");
 }
 
 function outcomeParts(item) {

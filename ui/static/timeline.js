@@ -32,7 +32,9 @@ export class Timeline {
     this.jump = button([icon("down"), "Jump to latest"], () => this.toEnd(), { class: "jump", hidden: true });
     scroller.after(this.jump);
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    new ResizeObserver(() => this.atEnd && this.toEnd()).observe(scroller);
+    const sizes = new ResizeObserver(() => this.atEnd && this.toEnd());
+    sizes.observe(scroller);
+    sizes.observe(list);
     setInterval(() => this.#tick(), 1000);
   }
 

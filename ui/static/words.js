@@ -1,6 +1,7 @@
 // Numbers and values in words a person reads.
 
 export function seconds(value) {
+  if (value < 0.1) return "< 0.1 s";
   if (value < 10) return `${value.toFixed(1)} s`;
   if (value < 60) return `${Math.round(value)} s`;
   const whole = Math.round(value);

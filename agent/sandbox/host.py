@@ -1,0 +1,281 @@
+"""The Executor: runs generated code step by step in a child process that knows names and docs of tools, and no secrets.
+
+Variables live in the child from step to step. After each step it saves them in its own folder; a child that had to be
+killed, or a server that was, is followed by a new child that loads them. The host never reads what is saved.
+"""
+
+from __future__ import annotations
+
+import ast
+import keyword
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pydantic import JsonValue
+
+from agent.sandbox import confine
+from agent.sandbox.calls import Calls, CallTool, ToolCall
+from agent.sandbox.child import Child
+from agent.sandbox.messages import Broken, Done, Hello, Ready
+from agent.sandbox.step import Ended, Output, Step
+from tools.desk import Problem, Stopped
+
+__all__ = ["CallTool", "Executor", "Limits", "Lost", "StepResult", "ToolCall", "ToolStub"]
+
+_START_SECONDS = 20.0  # to start Python and to load the variables
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one session's code may use. All but memory, file size and text are per step."""
+
+    wall_seconds: float = 60.0  # without the time in which a tool works or waits for the user
+    memory_bytes: int = 3 << 30  # address space, so that too much is a MemoryError
+    file_bytes: int = 256 << 20  # of each file
+    output_chars: int = 100_000  # kept; the rest is counted
+    output_bytes: int = 16 << 20  # a step that prints more is stopped
+    text_chars: int = 20_000  # of a value and of a traceback
+    calls: int = 500
+
+
+@dataclass(frozen=True)
+class ToolStub:
+    """All that the code learns of a tool. signature: as in Python, "(query: str, limit: int = 8) -> list"."""
+
+    name: str
+    signature: str = "(*args, **kwargs)"
+    doc: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier() or keyword.iskeyword(self.name):
+            raise Problem(f"A tool cannot be called {self.name!r}.", "Name it as a Python function can be named.")
+        try:
+            [function] = ast.parse(f"def tool{self.signature}: ...").body
+            if not isinstance(function, ast.FunctionDef) or len(function.body) != 1:
+                raise SyntaxError
+        except (SyntaxError, ValueError):
+            raise Problem(
+                f"{self.signature!r} of {self.name} is no signature.", 'Write it as in "(a: int = 1) -> str".'
+            ) from None
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A variable that a new child does not have any more."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What came of a step. At most one of value, error and final says something."""
+
+    output: str  # all that was printed, as it was told
+    value: str = ""  # repr of the last expression; empty for None
+    error: str = ""  # a traceback of the user's frames, or the limit that was passed; in words for the model
+    final: bool = False
+    answer: JsonValue = None  # given to final_answer
+    seconds: float = 0.0
+    restarted: str = ""  # why a new child has taken over before or in this step; empty: the same one
+    lost: tuple[Lost, ...] = field(default=())  # told once, in the step in which a new child took over
+
+
+class Executor:
+    """One session's Python. Steps run one at a time; start is lazy, and after a close nothing runs any more."""
+
+    def __init__(
+        self,
+        folder: Path,
+        call_tool: CallTool,
+        tools: Sequence[ToolStub],
+        on_output: Callable[[str], None],
+        limits: Limits = Limits(),  # frozen, so one for all
+    ) -> None:
+        """folder: the child's own; what it held before is taken up again.
+
+        call_tool runs in threads of the host, up to eight at once, in the context of the caller of run.
+        on_output gets what is printed as it is printed, in the thread of run.
+        """
+        self._folder, self._call_tool, self._tools, self._limits = folder.resolve(), call_tool, tuple(tools), limits
+        self._on_output = on_output
+        self._names = frozenset(tool.name for tool in tools)
+        self._child: Child | None = None
+        self._facts: dict[str, JsonValue] = {}
+        self._restarted = ""  # since the last result: why there is another child
+        self._lost: dict[str, str] = {}
+        self._running = threading.Lock()
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the child, while there is one."""
+        return self._child.pid if self._child else None
+
+    def report(self) -> dict[str, JsonValue]:
+        """Which confinement is in force; the limits of the child are known once it has started."""
+        return {**confine.report(), **self._facts}  # type: ignore[dict-item]  # plain JSON values
+
+    def run(self, code: str, stop: threading.Event) -> StepResult:
+        """Run one step.
+
+        Raises Stopped, within a second, when stop is set or this is closed; the variables are kept then. Raises
+        Problem when no child can be started, and what on_output raises. RuntimeError: another step is running.
+        """
+        if not self._running.acquire(blocking=False):
+            raise RuntimeError("another step is running in this session")
+        try:
+            return self._run(code, lambda: self._closed or stop.is_set())
+        except BaseException as error:
+            if not isinstance(error, (Stopped, Problem)):  # the step was left half-way
+                self._end("the step before could not be finished")
+            raise
+        finally:
+            self._running.release()
+
+    def close(self) -> None:
+        """End the child; a running step raises Stopped. May be called again, and from any thread."""
+        self._closed = True
+        with self._running:
+            self._end("")
+
+    # --- a step -----------------------------------------------------------------------------------
+
+    def _run(self, code: str, stop: Callable[[], bool]) -> StepResult:
+        started = time.monotonic()
+        child = self._ready(stop)
+        output = Output(self._on_output, self._limits.output_chars)
+        calls = Calls(self._call_tool, self._names, self._limits.calls, child.send)
+        child.thaw()
+        ended = Step(child, calls, output, self._limits.wall_seconds, self._limits.output_bytes).run(code, stop)
+        printed = output.end()
+        cause = self._cause(ended)
+        if ended.done:
+            child.freeze()
+        else:
+            cause = self._end(cause)
+        if ended.why == "stopped":
+            raise Stopped
+        if not ended.done:
+            self._ready(stop)  # now, so that the result can say what was lost
+        return self._result(ended, cause, printed, time.monotonic() - started)
+
+    def _result(self, ended: Ended, cause: str, output: str, seconds: float) -> StepResult:
+        restarted, self._restarted = self._restarted, ""
+        lost, self._lost = tuple(Lost(name, why) for name, why in self._lost.items()), {}
+        done = ended.done or Done(type="done", value="", error="", final=False, answer=None)
+        error = done.error
+        if ended.why:
+            after = (
+                "The variables are kept." if ended.done else "The variables are again as they were before this step."
+            )
+            error = f"{done.error}\n{cause}. {after}".strip()
+        final = done.final and not error
+        return StepResult(
+            output=output,
+            value="" if error else done.value,
+            error=error,
+            final=final,
+            answer=done.answer if final else None,
+            seconds=seconds,
+            restarted=restarted,
+            lost=lost,
+        )
+
+    def _cause(self, ended: Ended) -> str:
+        match ended.why:
+            case "time":
+                return (
+                    f"The step ran longer than {self._limits.wall_seconds:g} s, its limit (time in tools does not count), "
+                    "and was stopped; do less in one step, or run it as a job"
+                )
+            case "output":
+                return f"The step printed more than {self._limits.output_bytes:,} bytes and was stopped; print less"
+            case "stopped":
+                return "The user pressed Stop and the code did not end"
+            case "gone":
+                return f"The Python process was lost during the step: {ended.broken or 'it has ended'}"
+            case _:
+                return ""
+
+    # --- the child --------------------------------------------------------------------------------
+
+    def _ready(self, stop: Callable[[], bool]) -> Child:
+        """The living child, or a new one with the variables loaded."""
+        if self._child and not self._child.alive():
+            self._end("The Python process ended between two steps")
+        if stop():
+            raise Stopped
+        if self._child is None:
+            try:
+                self._child = self._start(stop, restore=True)
+            except Broken as broken:
+                self._lost["all variables"] = f"loading them failed: {broken}"
+                try:
+                    self._child = self._start(stop, restore=False)
+                except Broken as again:
+                    raise Problem(
+                        f"Python could not be started here: {again}.", "Look into the log of the app."
+                    ) from None
+        return self._child
+
+    def _start(self, stop: Callable[[], bool], restore: bool) -> Child:
+        """Raises Broken when it does not become ready in time, Stopped."""
+        until = time.monotonic() + _START_SECONDS
+        child = Child(self._folder)
+        try:
+            child.send(
+                {
+                    "type": "start",
+                    "restore": restore,
+                    "state": str(self._folder / "state" / "variables"),
+                    "tools": [
+                        {"name": tool.name, "signature": tool.signature, "doc": tool.doc} for tool in self._tools
+                    ],
+                    "memory_bytes": self._limits.memory_bytes,
+                    "file_bytes": self._limits.file_bytes,
+                    "text_chars": self._limits.text_chars,
+                },
+                seconds=5,
+            )
+            while time.monotonic() < until:
+                if stop():
+                    raise Stopped
+                child.read_output()  # what loading prints is nobody's
+                if not child.wait(0.02, output=False)[0]:
+                    continue
+                for message in child.receive():
+                    match message:
+                        case Hello():
+                            self._facts = message.facts
+                        case Ready():
+                            self._lost |= {lost.name: lost.why for lost in message.lost}
+                            return child
+                        case _:
+                            raise Broken(f"the message {message.type!r} out of turn")
+            raise Broken(f"it took longer than {_START_SECONDS:g} s")
+        except BaseException:
+            child.kill()
+            raise
+
+    def _end(self, why: str) -> str:
+        """Kill the child, if there is one; the next step gets another. Returns why, with how it ended if not by us."""
+        child, self._child = self._child, None
+        if child is None:
+            return ""
+        how = child.kill()
+        self._restarted = why if how == "SIGKILL" else f"{why} ({how})"
+        return self._restarted

@@ -1,0 +1,69 @@
+"""A living session for tests: the real one, thinking with the scripted model."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agent.events import Entry, Event, RunEnded
+from agent.session import Session
+from agent.sessions import Sessions
+from agent.settings import Settings
+from tests.doubles.model_server import ModelServer, Reply, Script
+
+PATIENCE = 20.0  # seconds; what takes longer hangs
+
+E = TypeVar("E")
+
+
+@contextmanager
+def living(folder: Path, script: Script | Sequence[Reply], **settings: Any) -> Iterator[tuple[Session, ModelServer]]:
+    """One session of an app of its own. settings override agent.settings.Settings."""
+    with ModelServer(script) as server:
+        sessions = Sessions(Settings(data_dir=folder, model_id="scripted", model_base_url=server.base_url, **settings))
+        try:
+            yield sessions.create("local"), server
+        finally:
+            sessions.close()
+
+
+def code(text: str) -> Reply:
+    return Reply(f"I do it.\n<code>\n{text}\n</code>")
+
+
+def events(session: Session, kind: type[E]) -> list[E]:
+    return [event for event in everything(session) if isinstance(event, kind)]
+
+
+def everything(session: Session, after: int = 0) -> list[Event]:
+    return [Entry.model_validate_json(line).event for _, line in session.read(after, 100_000)]
+
+
+def ended(session: Session, run: str) -> RunEnded:
+    """Wait for the run's end."""
+    return wait_for(session, RunEnded, lambda event: event.run == run)
+
+
+def wait_for(session: Session, kind: type[E], when: Callable[[E], bool] = lambda _: True) -> E:
+    woken = threading.Event()
+    unsubscribe = session.subscribe(woken.set)
+    deadline = time.monotonic() + PATIENCE
+    try:
+        while time.monotonic() < deadline:
+            woken.clear()
+            for event in everything(session):
+                if isinstance(event, kind) and when(event):
+                    return event
+            woken.wait(0.2)
+    finally:
+        unsubscribe()
+    raise AssertionError(f"no {kind.__name__} came; there is {[event.kind for event in everything(session)]}")
+
+
+def done(session: Session, text: str) -> RunEnded:
+    """Send and wait for the end."""
+    return ended(session, session.send(text))

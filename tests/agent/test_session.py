@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent.events import (
+    ApprovalAnswered,
+    ApprovalAsked,
+    CodeWritten,
+    JobEnded,
+    JobLogged,
+    JobSubmitted,
+    OutputPrinted,
+    ReasoningSaid,
+    ReplyRestarted,
+    RunEnded,
+    SandboxReported,
+    StepEnded,
+    StepStarted,
+    TextSaid,
+    ToolEnded,
+    ToolStarted,
+    UserSaid,
+)
+from agent.session import Session
+from tests.agent.living import code, done, ended, events, everything, living, wait_for
+from tests.doubles.model_server import ModelServer, Reply
+from tools.cards import Answer
+from tools.desk import Problem
+
+FINAL = code('final_answer("Done.")')
+
+
+def test_a_task_runs_from_message_to_answer(tmp_path: Path) -> None:
+    script = [
+        Reply("I count.\n<code>\nx = 20\nprint('twenty', x)\n</code>", reasoning="Let me think.", provider="novita"),
+        code("plan(['count', {'text': 'answer', 'status': 'in_progress'}])\nfinal_answer(f'It is {x + 1}.')"),
+    ]
+    with living(tmp_path, script) as (session, server):
+        end = done(session, "Count for me")
+        assert (end.why, end.answer, end.steps) == ("answered", "It is 21.", 2)
+        assert end.input_tokens == 200
+        assert "".join(e.text for e in events(session, TextSaid)).startswith("I count.")
+        assert [e.text for e in events(session, ReasoningSaid)] == ["Let me think."]
+        assert events(session, CodeWritten)[0].code == "x = 20\nprint('twenty', x)"
+        assert "".join(e.text for e in events(session, OutputPrinted)) == "twenty 20\n"
+        first = events(session, StepEnded)[0]
+        assert (first.provider, first.error, first.observation) == ("novita", "", "twenty 20")
+        assert [(e.tool, e.by, e.step) for e in events(session, ToolStarted)] == [("plan", "agent", 2)]
+        assert events(session, SandboxReported)[0].level == "plain"
+        assert "twenty 20" in str(server.requests[1].body["messages"])
+
+
+def test_everything_that_starts_ends_once_and_in_order(tmp_path: Path) -> None:
+    with living(tmp_path, [code("plan(['a'])"), FINAL]) as (session, _):
+        done(session, "Go")
+        kinds = [event.kind for event in everything(session)]
+        assert kinds[0] == "user_said"
+        assert kinds[-1] == "run_ended"
+        count = Counter(kinds)
+        assert count["step_started"] == count["step_ended"] == 2
+        assert count["tool_started"] == count["tool_ended"] == 1
+        assert count["run_ended"] == 1
+
+
+def test_a_second_message_goes_on_with_memory_and_variables(tmp_path: Path) -> None:
+    script = [code("treasure = 42\nfinal_answer('Kept.')"), code("final_answer(treasure)")]
+    with living(tmp_path, script) as (session, server):
+        done(session, "Keep a number")
+        assert done(session, "What was it?").answer == "42"
+        asked = str(server.requests[1].body["messages"])
+        assert "Keep a number" in asked
+        assert "treasure = 42" in asked
+        assert [e.step for e in events(session, StepStarted)] == [1, 2]
+
+
+def test_the_prompt_does_not_change_within_a_session(tmp_path: Path) -> None:
+    with living(tmp_path, [FINAL, FINAL]) as (session, server):
+        done(session, "One")
+        done(session, "Two")
+        first, second = (request.body["messages"][0] for request in server.requests)
+        assert first["role"] == "system"
+        assert first == second
+        assert "def papers_search(query: str, limit: int = 8)" in first["content"]
+
+
+def test_prose_gets_one_hint_and_then_counts_as_the_answer(tmp_path: Path) -> None:
+    with living(tmp_path, [Reply("Hello! How can I help?"), Reply("Hello! I am here.")]) as (session, _):
+        assert done(session, "Hi").answer == "Hello! I am here."
+        assert events(session, StepEnded)[0].error
+
+
+def test_a_native_tool_call_is_run_as_code(tmp_path: Path) -> None:
+    script = [
+        Reply(tool_calls=[("plan", '{"todos": ["read"]}')]),
+        Reply(tool_calls=[("final_answer", '{"answer": "ok"}')]),
+    ]
+    with living(tmp_path, script) as (session, _):
+        assert done(session, "Go").answer == "ok"
+        assert events(session, ToolStarted)[0].args == {"todos": ["read"]}
+
+
+def test_a_tools_problem_is_read_by_the_model_and_does_not_end_the_run(tmp_path: Path) -> None:
+    with living(tmp_path, [code("hub_search('planet', 'x')"), FINAL]) as (session, server):
+        assert done(session, "Go").why == "answered"
+        assert events(session, ToolEnded)[0].why == "problem"
+        assert "planet" in str(server.requests[1].body["messages"][-1])
+
+
+def test_a_failing_server_is_asked_again_and_seen_to_be(tmp_path: Path) -> None:
+    busy = Reply(status=503, headers={"retry-after": "0"})
+    with living(tmp_path, [busy, Reply("half", break_after=1), FINAL]) as (session, _):
+        assert done(session, "Go").answer == "Done."
+        assert [e.attempt for e in events(session, ReplyRestarted)] == [2, 3]
+
+
+def test_a_server_that_refuses_ends_the_run_in_words_and_the_session_goes_on(tmp_path: Path) -> None:
+    refusal = Reply(status=401, body={"error": {"message": "bad key"}})
+    with living(tmp_path, [refusal, FINAL]) as (session, _):
+        end = done(session, "Go")
+        assert end.why == "failed"
+        assert end.message
+        assert done(session, "Again").answer == "Done."
+
+
+def test_at_the_step_limit_the_run_ends_without_asking_the_model_once_more(tmp_path: Path) -> None:
+    with living(tmp_path, [code("1")] * 5, max_steps=3) as (session, server):
+        end = done(session, "Go on for ever")
+        assert (end.why, end.steps) == ("step_limit", 3)
+        assert len(server.requests) == 3
+
+
+def test_without_a_model_the_message_says_what_is_missing_and_typed_tools_work(tmp_path: Path) -> None:
+    from agent.sessions import Sessions
+    from agent.settings import Settings
+
+    sessions = Sessions(Settings(data_dir=tmp_path))
+    try:
+        session = sessions.create("local")
+        end = done(session, "Train something")
+        assert end.why == "failed"
+        assert "HF_TOKEN" in end.message
+        assert "MODEL_BASE_URL" in end.message
+        assert done(session, "/plan todos=['read']").why == "failed"
+        assert done(session, '/plan todos=["read"]').why == "answered"
+        assert events(session, ToolStarted)[-1].by == "user"
+    finally:
+        sessions.close()
+
+
+def test_a_second_message_during_a_run_is_refused(tmp_path: Path) -> None:
+    with living(tmp_path, [Reply("slow", silence=30.0)]) as (session, _):
+        run = session.send("Go")
+        with pytest.raises(Problem, match="still going on"):
+            session.send("And this")
+        session.stop()
+        assert ended(session, run).why == "stopped"
+
+
+def test_who_reads_the_end_may_send_at_once(tmp_path: Path) -> None:
+    with living(tmp_path, [FINAL] * 20) as (session, _):
+        for n in range(20):
+            assert done(session, f"Message {n}").why == "answered"
+        assert len(events(session, UserSaid)) == len(events(session, RunEnded)) == 20
+
+
+# --- Stop ---
+
+
+def asked(session: Session, server: ModelServer) -> None:
+    server.wait_for_request(2)
+
+
+def printed(session: Session, _: ModelServer) -> None:
+    wait_for(session, OutputPrinted)
+
+
+def spoke(session: Session, _: ModelServer) -> None:
+    wait_for(session, TextSaid, lambda event: event.step == 2)
+
+
+def retried(session: Session, _: ModelServer) -> None:
+    wait_for(session, ReplyRestarted)
+
+
+def questioned(session: Session, _: ModelServer) -> None:
+    wait_for(session, ApprovalAsked)
+
+
+def job_logged(session: Session, _: ModelServer) -> None:
+    wait_for(session, JobLogged)
+
+
+LONG_JOB = 'script = "import time\\nprint(1, flush=True)\\ntime.sleep(60)"\njob_run(script)'
+SITUATIONS: dict[str, tuple[Reply, Callable[[Session, ModelServer], None]]] = {
+    "the model speaks": (Reply("word " * 5000, delay=0.01), spoke),
+    "the model is silent": (Reply("late", silence=60.0), asked),
+    "a tool blocks": (code(LONG_JOB), job_logged),
+    "an endless loop": (code("print('on', flush=True)\nwhile True: pass"), printed),
+    "waiting for approval": (code("ask_user('Which?')"), questioned),
+    "retry back-off": (Reply(status=503, headers={"retry-after": "50"}), retried),
+    "code that ignores Stop": (
+        code("print('on')\nwhile True:\n    try:\n        while True: pass\n    except BaseException: pass"),
+        printed,
+    ),
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_stop_ends_the_run_and_the_session_goes_on_with_its_variables(tmp_path: Path, situation: str) -> None:
+    reply, begun = SITUATIONS[situation]
+    script = [code("kept = [1, 2]\nfinal_answer('ok')"), reply, code("final_answer(kept)")]
+    with living(tmp_path, script) as (session, server):
+        done(session, "Keep it")
+        run = session.send("Go")
+        if situation == "a tool blocks":
+            asked_for = wait_for(session, ApprovalAsked)
+            session.answer(asked_for.approval, Answer(verdict="yes"))
+        begun(session, server)
+        session.stop()
+        end = ended(session, run)
+        assert end.why == "stopped"
+        assert end.seconds < 15
+        assert done(session, "What was it?").answer == "[1, 2]"
+        if situation == "the model is silent":
+            assert server.requests[1].left.wait(5), "the stream was left open"
+
+
+def test_stop_cancels_a_running_job(tmp_path: Path) -> None:
+    with living(tmp_path, [code(LONG_JOB)]) as (session, _):
+        run = session.send("Train")
+        session.answer(wait_for(session, ApprovalAsked).approval, Answer(verdict="yes"))
+        wait_for(session, JobLogged)
+        session.stop()
+        assert ended(session, run).why == "stopped"
+        assert wait_for(session, JobEnded).status == "cancelled"
+
+
+def test_stopping_twice_or_without_a_run_is_harmless(tmp_path: Path) -> None:
+    with living(tmp_path, [FINAL]) as (session, _):
+        session.stop()
+        assert done(session, "Go").why == "answered"
+        session.stop()
+
+
+# --- approvals and jobs ---
+
+
+def test_a_refusal_reaches_the_model_with_its_reason(tmp_path: Path) -> None:
+    with living(tmp_path, [code("job_run('print(1)')"), FINAL]) as (session, server):
+        run = session.send("Train")
+        session.answer(wait_for(session, ApprovalAsked).approval, Answer(verdict="no", reason="use less data"))
+        assert ended(session, run).why == "answered"
+        assert "use less data" in str(server.requests[1].body["messages"][-1])
+        assert events(session, JobSubmitted) == []
+        assert events(session, ToolEnded)[0].why == "refused"
+
+
+def test_a_job_runs_as_edited_and_leaves_its_log(tmp_path: Path) -> None:
+    with living(tmp_path, [code("end = job_run('print(1)')\nfinal_answer(end['log'])")]) as (session, _):
+        run = session.send("Train")
+        asked_for = wait_for(session, ApprovalAsked)
+        session.answer(asked_for.approval, Answer(verdict="yes", edits={"script": "print({'loss': 0.5, 'step': 3})"}))
+        assert "'loss': 0.5" in ended(session, run).answer
+        assert [point for event in events(session, JobLogged) for point in event.points] == [{"loss": 0.5, "step": 3.0}]
+        assert events(session, JobEnded)[0].status == "completed"
+
+
+def test_without_anybody_there_spending_is_refused_or_allowed_as_told(tmp_path: Path) -> None:
+    for approve, why in (("none", "refused"), ("within-budget", "done")):
+        with living(tmp_path / approve, [code("job_run('print(1)')"), FINAL], approve=approve) as (session, _):
+            done(session, "Train")
+            assert events(session, ToolEnded)[0].why == why
+            assert events(session, ApprovalAnswered)[0].by == "policy"
+
+
+def test_500_instant_approvals_in_one_session_are_all_heard(tmp_path: Path) -> None:
+    """Answered from the reader's own wake-up, before the asking thread can have begun to wait."""
+    ask = "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(8) as pool:\n"
+    ask += "    said = list(pool.map(lambda n: ask_user(f'q{n}'), range(N)))\n"
+    ask += "print(all(answer == f'q{n}' for n, answer in enumerate(said)))"
+    script = [code(ask.replace("range(N)", "range(250)"))] * 2 + [FINAL]
+    with living(tmp_path, script) as (session, _):
+        seen, lock = 0, threading.Lock()
+
+        def answer_all() -> None:
+            nonlocal seen
+            with lock:
+                entries = session.read(seen)
+            for seq, line in entries:
+                seen = max(seen, seq)
+                if b'"kind":"approval_asked"' in line:
+                    pending.put(line)
+
+        import json
+        import queue
+
+        pending: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+
+        def answerer() -> None:
+            while (line := pending.get()) is not None:
+                event = json.loads(line)["event"]
+                answered.append(event["approval"])
+                session.answer(event["approval"], Answer(verdict="yes", text=event["request"]["question"]))
+
+        answered: list[str] = []
+        thread = threading.Thread(target=answerer)
+        thread.start()
+        end_subscription = session.subscribe(answer_all)
+        assert done(session, "Ask").why == "answered"
+        end_subscription()
+        pending.put(None)
+        thread.join()
+        assert len(set(answered)) == 500
+        assert "".join(e.text for e in events(session, OutputPrinted)) == "True\nTrue\n"
