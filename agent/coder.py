@@ -11,7 +11,8 @@ from smolagents import ActionOutput, ActionStep, CodeAgent, LogLevel, PythonExec
 from smolagents.agents import EMPTY_PROMPT_TEMPLATES
 from smolagents.local_python_executor import CodeOutput
 
-from agent.events import CodeWritten, Event, ReasoningSaid, ReplyRestarted, StepEnded, StepStarted, TextSaid
+from agent.events import CodeWritten, Event, Noticed, ReasoningSaid, ReplyRestarted, StepEnded, StepStarted, TextSaid
+from agent.memory import remembered
 from agent.models.router import Cancel, Done, Reasoning, Restarted, RouterModel, Text
 from agent.parsing import parse_reply
 from agent.sandbox.host import Executor, StepResult
@@ -44,6 +45,7 @@ class Coder(CodeAgent):
     ) -> None:
         self._emit, self._run, self._cancel, self._steps_before = emit, run, cancel, steps_before
         self._child = executor
+        self._stop_words: tuple[str, ...] = STOP_WORDS
         self._proses = 0  # replies in a row without code
         self.steps = self.input_tokens = self.output_tokens = 0
         super().__init__(
@@ -65,17 +67,23 @@ class Coder(CodeAgent):
         started = time.monotonic()
         memory_step.model_input_messages = None  # a copy per step would grow with the square of the steps
         self.steps += 1
+        self._code: str | None = None
         step, said, done = self.step, "", None
         self._emit(StepStarted(run=self._run, step=step, model=self.model.model_id))
         observation, error = "", "Stopped."
         try:
             said, done = self._reply(step)
-            memory_step.model_output = said
+            if self._stop_words and cut_in_thought(said):
+                self._stop_words = ()
+                reason = "The model was cut off in its thought."
+                self._emit(ReplyRestarted(step=step, reason=reason, attempt=2, wait_seconds=0.0))
+                said, done = self._reply(step)
             final, answer, observation, error = self._act(step, said, done)
         except Problem as problem:
             error = str(problem)
             raise
         finally:
+            memory_step.model_output = remembered(said, self._code)
             memory_step.observations = observation or error
             usage = done.usage if done else None
             self.input_tokens += (usage and usage.input_tokens) or 0
@@ -96,7 +104,9 @@ class Coder(CodeAgent):
     def _reply(self, step: int) -> tuple[str, Done]:
         """Ask the model; pass on what it says as it says it."""
         said: list[str] = []
-        for delta in self.model.stream(self.write_memory_to_messages(), stop_words=STOP_WORDS, cancel=self._cancel):
+        for delta in self.model.stream(
+            self.write_memory_to_messages(), stop_words=self._stop_words, cancel=self._cancel
+        ):
             match delta:
                 case Text(text):
                     said.append(text)
@@ -119,8 +129,11 @@ class Coder(CodeAgent):
                 return True, reply.thought, "", ""  # told once how to act, it still just speaks: that is its answer
             return False, None, reply.hint, reply.hint
         self._proses = 0
+        self._code = reply.code
         self._emit(CodeWritten(step=step, code=reply.code))
         result = self._child.run(reply.code, self._cancel.event)
+        if news := renewed(result):
+            self._emit(Noticed(level="warning", text=news))
         return result.final, result.answer, observed(result, reply.hint), _last_line(result.error)
 
     def _handle_max_steps_reached(self, task: str) -> Any:  # noqa: ARG002  # smolagents would ask the model once more
@@ -144,14 +157,22 @@ def observed(result: StepResult, note: str = "") -> str:
         parts.append("Error:\n" + cut(result.error))
     elif result.value:
         parts.append("Last value:\n" + cut(result.value))
-    if result.restarted:
-        parts.append(f"Python was started anew: {result.restarted}. Variables were restored from before this step.")
-    if result.lost:
-        names = ", ".join(f"{lost.name} ({lost.why})" for lost in result.lost)
-        parts.append(f"These variables were lost and are undefined now: {names}.")
-    if note:
-        parts.append(note)
+    parts += [renewed(result), note]
     return "\n".join(part for part in parts if part) or "(no output)"
+
+
+def cut_in_thought(said: str) -> bool:
+    """The server ended the reply at a </code> that the model only thought of."""
+    return "<code>" in said and "</code>" not in said and parse_reply(said).code is None
+
+
+def renewed(result: StepResult) -> str:
+    """What model and user should know when a new child has taken over; "" when none has."""
+    if not result.restarted:
+        return ""
+    lost = ", ".join(f"{lost.name} ({lost.why})" for lost in result.lost)
+    kept = f"These variables were lost and are undefined now: {lost}." if lost else "All variables were restored."
+    return f"Python was started anew: {result.restarted.rstrip('.')}. {kept}"
 
 
 def cut(text: str, limit: int = OBSERVED) -> str:

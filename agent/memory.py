@@ -10,6 +10,7 @@ from smolagents import ActionStep, MemoryStep, TaskStep, Timing
 from agent.events import (
     ApprovalAnswered,
     ApprovalAsked,
+    CodeWritten,
     Entry,
     ReplyRestarted,
     RunEnded,
@@ -20,6 +21,7 @@ from agent.events import (
     ToolStarted,
     UserSaid,
 )
+from agent.parsing import parse_reply
 from tools.cards import Request
 
 
@@ -57,7 +59,10 @@ def recall(entries: Iterable[Entry]) -> Recalled:
                 step.model_output += text
             case ReplyRestarted() if step:
                 step.model_output = ""
+            case CodeWritten(code=code) if step:
+                step.code_action = code
             case StepEnded(observation=observation, error=error) if step:
+                step.model_output = remembered(step.model_output, step.code_action)
                 step.observations = observation or error or None
                 step, past.open_step = None, 0
             case ToolStarted(call=call, by=by, tool=tool):
@@ -82,6 +87,12 @@ def recall(entries: Iterable[Entry]) -> Recalled:
             case _:
                 pass
     return past
+
+
+def remembered(said: str, code: str | None) -> str:
+    """A reply as the model reads it back: its prose and the code that ran, in the one form that it is asked to write."""
+    prose = parse_reply(said).thought
+    return prose if code is None else f"{prose}\n<code>\n{code}\n</code>".lstrip()
 
 
 def task_text(text: str, files: Iterable[str]) -> str:

@@ -91,6 +91,10 @@ class Session:
         self._scribe = Scribe(journal)
         self._lock = threading.RLock()  # the run, and the money
         self._run: _Run | None = None
+        for name in ("uploads", "work"):
+            (folder / name).mkdir(exist_ok=True)
+        if not (seen := folder / "work" / "uploads").is_symlink():
+            seen.symlink_to("../uploads")  # code finds a file under the name that the tools know it by
         past = recall(journal.entries())
         self._ledger = folded(journal.entries())
         self._approvals = Approvals(self._emit, past.approvals)

@@ -143,15 +143,13 @@ class Endpoint:
         self, response: httpx2.Response, completion: Completion, limit: asyncio.Timeout, tell: Tell
     ) -> None:
         """Read the stream to its end, or until the server keeps it open though all has been said."""
-        events, finished, done = EventReader(), False, False
+        events, done, now = EventReader(), False, asyncio.get_running_loop().time
         async for block in response.aiter_bytes():
             if not done:
                 done = self._take(events.feed(block), completion, tell)
-            if completion.finish_reason and not finished:
-                finished = True
-                limit.reschedule(asyncio.get_running_loop().time() + LINGER_SECONDS)
-            if done:
-                limit.reschedule(min(limit.when() or 0, asyncio.get_running_loop().time() + DRAIN_SECONDS))
+            if completion.finish_reason:
+                end = now() + (DRAIN_SECONDS if done else LINGER_SECONDS)
+                limit.reschedule(min(limit.when() or end, end))
         if not done:
             self._take(events.close(), completion, tell)
 

@@ -100,7 +100,8 @@ def explain(fault: Fault, *, host: str, has_key: bool) -> Problem:
             what, do = f"The credits at {host} are used up.", "Add credits there, or use another server."
         case 403:
             what = f"The token may not use this model at {host}."
-            do = f"Pick another model, or {'give the token the right to call Inference Providers' if on_hub else 'use a key that may'}."
+            right = "give the token the right to call Inference Providers" if on_hub else "use a key that may"
+            do = f"Pick another model, or {right}."
         case 404:
             what = f"{host} does not know this model, or has no chat at this address."
             do = "Check the model's name (and the provider after its colon) and the base URL; most end in /v1."

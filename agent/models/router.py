@@ -103,7 +103,7 @@ class RouterModel(Model):
         tools_to_call_from: Sequence[Any] | None = None,
         **options: Any,
     ) -> Iterator[ChatMessageStreamDelta]:
-        """smolagents' own door: one reply in pieces. They cannot be taken back, so a break after the first is a Problem."""
+        """smolagents' own door: one reply in pieces. They cannot be taken back, so a later break is a Problem."""
         spoke = False
         body = self._body(messages, stop_sequences, response_format, tools_to_call_from, options)
         for delta in self._converse(body, Cancel()):

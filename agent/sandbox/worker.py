@@ -242,7 +242,7 @@ class Worker:
         """Each step begins with working streams, whatever the one before did to them."""
         for name, fd in (("stdout", 1), ("stderr", 2)):
             raw = io.FileIO(fd, "w", closefd=False)  # unbuffered: what is printed is told at once
-            stream = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)  # type: ignore[type-var]
+            stream = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
 

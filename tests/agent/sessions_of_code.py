@@ -48,10 +48,13 @@ def _fail(message: str) -> None:
     raise Problem(message, "Name another.")
 
 
+_LIMITS = Limits()
+
+
 class Code(Executor):
     """Runs steps without ceremony: nobody presses Stop unless a test does."""
 
-    def __init__(self, folder: Path, limits: Limits = Limits(), tools: tuple[ToolStub, ...] = TOOLS) -> None:
+    def __init__(self, folder: Path, limits: Limits = _LIMITS, tools: tuple[ToolStub, ...] = TOOLS) -> None:
         self.told: list[str] = []
         super().__init__(folder, call, tools, self.told.append, limits)
 

@@ -67,7 +67,7 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
     journal.close()
     path = tmp_path / "s1.jsonl"
     path.write_bytes(path.read_bytes().replace(b'{"seq":1', b"garbage!"))
-    with pytest.raises(Problem, match="Line 2 of s1.jsonl is damaged"):
+    with pytest.raises(Problem, match=r"Line 2 of s1\.jsonl is damaged"):
         Journal(path)
 
 

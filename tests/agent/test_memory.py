@@ -4,6 +4,7 @@ from smolagents import ActionStep, TaskStep
 
 from agent.events import (
     ApprovalAsked,
+    CodeWritten,
     Entry,
     Event,
     ReplyRestarted,
@@ -27,7 +28,8 @@ ASKED = UserSaid(run="r1", text="Train it", files=("data.csv",))
 STEP = (
     StepStarted(run="r1", step=1, model="m"),
     TextSaid(step=1, text="I look. "),
-    TextSaid(step=1, text="<code>x = 1</code>"),
+    TextSaid(step=1, text="<code>x = 1"),  # the server stopped at the end mark
+    CodeWritten(step=1, code="x = 1"),
     StepEnded(step=1, seconds=1.0, observation="(no output)"),
 )
 
@@ -38,7 +40,7 @@ def test_a_conversation_comes_back_as_it_was() -> None:
     assert isinstance(task, TaskStep)
     assert task.task == "Train it\n\n(Uploaded files: uploads/data.csv)"
     assert isinstance(step, ActionStep)
-    assert (step.model_output, step.observations) == ("I look. <code>x = 1</code>", "(no output)")
+    assert (step.model_output, step.observations) == ("I look.\n<code>\nx = 1\n</code>", "(no output)")
     assert isinstance(more, TaskStep)
     assert (past.runs, past.last_step, past.open_run) == (2, 1, "r2")
 
@@ -47,7 +49,7 @@ def test_what_was_said_before_a_restarted_reply_is_forgotten() -> None:
     restart = ReplyRestarted(step=1, reason="broke off", attempt=2, wait_seconds=0.1)
     past = remembered(ASKED, STEP[0], TextSaid(step=1, text="half a "), restart, *STEP[1:])
     assert isinstance(past.steps[1], ActionStep)
-    assert past.steps[1].model_output == "I look. <code>x = 1</code>"
+    assert past.steps[1].model_output == "I look.\n<code>\nx = 1\n</code>"
 
 
 def test_the_model_learns_that_a_run_was_stopped() -> None:

@@ -72,7 +72,7 @@ def test_what_is_reserved_only_when_free_never_passes_the_budget(steps: list[tup
 def test_what_does_not_fit_into_the_budget_is_denied_whatever_the_settings() -> None:
     poor = Ledger(budget=999_999)
     for approve in ("ask", "none", "within-budget"):
-        verdict = judge(spend(), approve, poor)  # type: ignore[arg-type]
+        verdict = judge(spend(), approve, poor)
         assert verdict.do == "deny"
     assert "$1.00" in judge(spend(), "ask", poor).reason
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from agent.sandbox.host import Executor, Limits, ToolStub
@@ -25,6 +25,13 @@ from tools.desk import Problem, Stopped
 @pytest.fixture
 def code(tmp_path: Path) -> Iterator[Code]:
     with Code(tmp_path) as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def any_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Code]:
+    """One session for tests that leave nothing behind in it."""
+    with Code(tmp_path_factory.mktemp("any")) as session:
         yield session
 
 
@@ -87,8 +94,8 @@ def test_exit_ends_the_step_and_not_the_session(code: Code) -> None:
     assert not code("x").restarted
 
 
-def test_input_says_that_nobody_types(code: Code) -> None:
-    assert "input() has nobody to ask" in code("input('name? ')").error
+def test_input_says_that_nobody_types(any_code: Code) -> None:
+    assert "input() has nobody to ask" in any_code("input('name? ')").error
 
 
 def test_a_fork_of_the_code_does_not_speak_for_it(code: Code) -> None:
@@ -100,9 +107,9 @@ def test_a_fork_of_the_code_does_not_speak_for_it(code: Code) -> None:
 
 
 @pytest.mark.parametrize("broken", ["sys.stdout = None", "sys.stdout.close()", "sys.stdout = open('log', 'w')"])
-def test_each_step_begins_with_a_working_stdout(code: Code, broken: str) -> None:
-    code(f"import sys\n{broken}")
-    assert code("print('seen')").output == "seen\n"
+def test_each_step_begins_with_a_working_stdout(any_code: Code, broken: str) -> None:
+    any_code(f"import sys\n{broken}")
+    assert any_code("print('seen')").output == "seen\n"
 
 
 # --- output ---------------------------------------------------------------------------------------
@@ -126,8 +133,10 @@ def test_output_is_told_while_the_step_runs(code: Code) -> None:
     assert ended.wait(5)
 
 
-def test_python_and_its_subprocesses_print_in_order(code: Code) -> None:
-    out = code("import os, sys\nprint('a')\nos.system('echo b')\nprint('c', file=sys.stderr)\nos.write(1, b'd')").output
+def test_python_and_its_subprocesses_print_in_order(any_code: Code) -> None:
+    out = any_code(
+        "import os, sys\nprint('a')\nos.system('echo b')\nprint('c', file=sys.stderr)\nos.write(1, b'd')"
+    ).output
     assert out == "a\nb\nc\nd"
 
 
@@ -148,47 +157,49 @@ def test_a_runaway_printer_is_stopped(tmp_path: Path) -> None:
         assert code.value("x") == "1"
 
 
-def test_bytes_that_are_no_text_do_no_harm(code: Code) -> None:
+def test_bytes_that_are_no_text_do_no_harm(any_code: Code) -> None:
     assert (
-        code("import os\nos.write(1, b'\\xff\\xfe ok')\nprint('\\ud800 \\u00e9')").output
+        any_code("import os\nos.write(1, b'\\xff\\xfe ok')\nprint('\\ud800 \\u00e9')").output
         == "\ufffd\ufffd ok\\ud800 é\n"
     )
 
 
-def test_a_long_value_and_a_long_error_keep_both_ends(code: Code) -> None:
-    value = code.value("'a' * 100_000 + 'z'")
+def test_a_long_value_and_a_long_error_keep_both_ends(any_code: Code) -> None:
+    value = any_code.value("'a' * 100_000 + 'z'")
     assert len(value) < 21_000
     assert value.startswith("'aaa")
     assert value.endswith("az'")
-    assert len(code("raise ValueError('e' * 50_000_000)").error) < 21_000
+    assert len(any_code("raise ValueError('e' * 50_000_000)").error) < 21_000
 
 
 # --- tools ----------------------------------------------------------------------------------------
 
 
-def test_a_tool_is_a_function_with_its_name_doc_and_signature(code: Code) -> None:
-    assert code.value("add(1, b=2)") == "3"
-    assert code.value("import inspect\nadd.__name__, add.__doc__, str(inspect.signature(add))") == repr(
+def test_a_tool_is_a_function_with_its_name_doc_and_signature(any_code: Code) -> None:
+    assert any_code.value("add(1, b=2)") == "3"
+    assert any_code.value("import inspect\nadd.__name__, add.__doc__, str(inspect.signature(add))") == repr(
         ("add", "Add two numbers.", "(a: 'int', b: 'int' = 1) -> 'int'")
     )
 
 
-def test_a_tools_problem_is_an_exception_that_the_code_can_read(code: Code) -> None:
-    result = code("try:\n    fail('No column x.')\nexcept ToolError as error:\n    print(error)\nfail('No column y.')")
+def test_a_tools_problem_is_an_exception_that_the_code_can_read(any_code: Code) -> None:
+    result = any_code(
+        "try:\n    fail('No column x.')\nexcept ToolError as error:\n    print(error)\nfail('No column y.')"
+    )
     assert result.output == "No column x. Name another.\n"
     assert result.error.endswith("ToolError: No column y. Name another.\n")
 
 
-def test_a_refusal_is_told_from_a_problem(code: Code) -> None:
-    out = code(
+def test_a_refusal_is_told_from_a_problem(any_code: Code) -> None:
+    out = any_code(
         "try:\n    refuse()\nexcept ToolRefused as error:\n    print(isinstance(error, ToolError), error)"
     ).output
     assert out.startswith("True The user said no: too dear.")
 
 
-def test_calls_from_threads_run_side_by_side(code: Code) -> None:
+def test_calls_from_threads_run_side_by_side(any_code: Code) -> None:
     start = time.monotonic()
-    result = code(
+    result = any_code(
         "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(8) as pool:\n"
         "    print(list(pool.map(lambda i: slow(i, 0.5), range(8))))"
     )
@@ -219,20 +230,20 @@ def test_more_calls_than_run_at_once_all_come_back_to_their_own_caller(code: Cod
         ("'\\ud800 \\u00e9'", "'? é'"),
     ],
 )
-def test_python_values_reach_a_tool_as_plain_data(code: Code, given: str, got: str) -> None:
-    assert code.value(f"echo({given})") == got
+def test_python_values_reach_a_tool_as_plain_data(any_code: Code, given: str, got: str) -> None:
+    assert any_code.value(f"echo({given})") == got
 
 
 @pytest.mark.parametrize(
     "given", ["float('nan')", "float('inf')", "b'x'", "object()", "print", "(l := []).append(l) or l"]
 )
-def test_what_is_no_plain_data_is_a_clear_type_error(code: Code, given: str) -> None:
-    assert "cannot leave the code" in code(f"echo({given})").error.splitlines()[-1]
+def test_what_is_no_plain_data_is_a_clear_type_error(any_code: Code, given: str) -> None:
+    assert "cannot leave the code" in any_code(f"echo({given})").error.splitlines()[-1]
 
 
-def test_an_argument_that_is_too_large_is_an_error_in_the_code(code: Code) -> None:
-    assert "is the most" in code("echo('x' * 9_000_000)").error
-    assert code.value("len(echo('x' * 1_000_000))") == "1000000"
+def test_an_argument_that_is_too_large_is_an_error_in_the_code(any_code: Code) -> None:
+    assert "is the most" in any_code("echo('x' * 9_000_000)").error
+    assert any_code.value("len(echo('x' * 1_000_000))") == "1000000"
 
 
 def test_a_step_may_call_tools_so_often_and_the_next_may_again(tmp_path: Path) -> None:
@@ -254,13 +265,13 @@ def test_a_thread_that_outlives_its_step_calls_no_tool(code: Code) -> None:
     assert "after its step had ended" in value or value == "[2]"  # frozen between steps, it may come in a later one
 
 
-def test_a_step_ends_when_its_calls_have_ended(code: Code) -> None:
-    result = code("import threading\nthreading.Thread(target=slow, args=(1, 0.3)).start()")
+def test_a_step_ends_when_its_calls_have_ended(any_code: Code) -> None:
+    result = any_code("import threading\nthreading.Thread(target=slow, args=(1, 0.3)).start()")
     assert result.seconds >= 0.3
 
 
-def test_an_unforeseen_failure_of_a_tool_is_an_error_in_the_code(code: Code) -> None:
-    assert code("add(1, 'x')").error.splitlines()[-1].startswith("ToolError: add failed: TypeError: unsupported")
+def test_an_unforeseen_failure_of_a_tool_is_an_error_in_the_code(any_code: Code) -> None:
+    assert any_code("add(1, 'x')").error.splitlines()[-1].startswith("ToolError: add failed: TypeError: unsupported")
 
 
 def test_tools_see_the_context_of_the_caller_of_run(tmp_path: Path) -> None:
@@ -290,17 +301,18 @@ def test_a_tool_with_an_odd_name_or_signature_is_refused(name: str, signature: s
     ("given", "answer"),
     [("'done'", "done"), ("answer={'a': (1, None)}", {"a": [1, None]}), ("float('nan')", "nan"), ("None", None)],
 )
-def test_final_answer_ends_the_step_with_plain_data(code: Code, given: str, answer: object) -> None:
-    result = code(f"final_answer({given})\nprint('not reached')")
+def test_final_answer_ends_the_step_with_plain_data(any_code: Code, given: str, answer: object) -> None:
+    result = any_code(f"final_answer({given})\nprint('not reached')")
     assert (result.final, result.answer, result.output, result.error) == (True, answer, "", "")
 
 
-def test_final_answer_counts_in_a_thread_in_asyncio_and_under_a_bare_except(code: Code) -> None:
+def test_final_answer_counts_in_a_thread_in_asyncio_and_under_a_bare_except(any_code: Code) -> None:
     assert (
-        code("import threading\nt = threading.Thread(target=final_answer, args=(1,))\nt.start()\nt.join()").answer == 1
+        any_code("import threading\nt = threading.Thread(target=final_answer, args=(1,))\nt.start()\nt.join()").answer
+        == 1
     )
-    assert code("async def f():\n    final_answer(2)\nawait f()").answer == 2
-    assert code("try:\n    final_answer(3)\nexcept:\n    pass").answer == 3
+    assert any_code("async def f():\n    final_answer(2)\nawait f()").answer == 2
+    assert any_code("try:\n    final_answer(3)\nexcept:\n    pass").answer == 3
 
 
 # --- what the child cannot see --------------------------------------------------------------------

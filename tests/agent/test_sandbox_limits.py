@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -94,10 +95,8 @@ def test_stops_at_any_moment_leave_a_session_that_works(code: Code) -> None:
         stop = threading.Event()
         timer = threading.Timer(i * 0.0002, stop.set)
         timer.start()
-        try:
+        with contextlib.suppress(Stopped):
             assert code.run("n += 1\nx = add(1)", stop).error == ""
-        except Stopped:
-            pass
         timer.join()
         assert code.value("2 * 2") == "4"
 
@@ -168,7 +167,12 @@ def test_a_file_may_grow_only_so_large(tmp_path: Path) -> None:
 def test_two_steps_at_once_are_refused(code: Code) -> None:
     code("x = 1")
     stop = threading.Event()
-    first = threading.Thread(target=lambda: pytest.raises(Stopped, code.run, "import time\ntime.sleep(60)", stop))
+
+    def run() -> None:
+        with pytest.raises(Stopped):
+            code.run("import time\ntime.sleep(60)", stop)
+
+    first = threading.Thread(target=run)
     first.start()
     time.sleep(0.2)
     with pytest.raises(RuntimeError, match="another step"):
@@ -254,7 +258,7 @@ def _frame(dice: random.Random) -> bytes:
         return noise
     if dice.random() < 0.3:
         return HEADER.pack(len(noise)) + noise
-    right = {
+    right: dict[str, dict[str, object]] = {
         "call": {"id": 1, "name": "add", "args": [1], "kwargs": {}},
         "done": {"value": "", "error": "", "final": False, "answer": None},
         "ready": {"lost": []},
@@ -262,7 +266,7 @@ def _frame(dice: random.Random) -> bytes:
     }
     kind = dice.choice(list(right))
     message: dict[str, object] = {"type": kind, **right[kind]}
-    odd = [None, True, -1, 2**70, 1.5, float("nan"), "x", [], [[]], {}, {"type": "call"}]
+    odd: list[object] = [None, True, -1, 2**70, 1.5, float("nan"), "x", [], [[]], {}, {"type": "call"}]
     if dice.random() < 0.7:
         message[dice.choice([*message, "approved"])] = dice.choice(odd)
     return pack(message, FROM_WORKER)
@@ -284,10 +288,10 @@ def test_whatever_bytes_come_the_host_gets_messages_or_broken() -> None:
     assert broken > 500
 
 
-def test_a_worker_that_talks_nonsense_hundreds_of_times_leaves_its_host_well(tmp_path: Path) -> None:
+def test_a_worker_that_talks_nonsense_again_and_again_leaves_its_host_well(tmp_path: Path) -> None:
     threads = threading.active_count()
-    with Code(tmp_path) as code:
-        for seed in range(25):
+    with Code(tmp_path, Limits(wall_seconds=0.3)) as code:  # half a frame can only be waited for
+        for seed in range(12):
             noise = b"".join(_frame(random.Random(seed * 100 + n)) for n in range(20))
             code(f"{_SPEAK}\nos.write(fd, {noise!r})")
         assert code.value("add(1)") == "2"

@@ -104,6 +104,17 @@ def test_a_native_tool_call_is_run_as_code(tmp_path: Path) -> None:
         assert events(session, ToolStarted)[0].args == {"todos": ["read"]}
 
 
+def test_a_thought_that_the_stop_word_cut_off_is_thought_again_without_it(tmp_path: Path) -> None:
+    cut = Reply("<think>I could write <code>final_answer('leak')")
+    whole = Reply(
+        "<think>I could write <code>final_answer('leak')</code> but no.</think><code>final_answer('right')</code>"
+    )
+    with living(tmp_path, [cut, whole]) as (session, server):
+        assert done(session, "Go").answer == "right"
+        assert "</code>" in server.requests[0].body["stop"]
+        assert "stop" not in server.requests[1].body
+
+
 def test_a_tools_problem_is_read_by_the_model_and_does_not_end_the_run(tmp_path: Path) -> None:
     with living(tmp_path, [code("hub_search('planet', 'x')"), FINAL]) as (session, server):
         assert done(session, "Go").why == "answered"

@@ -70,7 +70,8 @@ class LocalJobs:
 
         patience: seconds that cancel waits for an end.
         """
-        self._folder, self._jobs = folder, folder / "jobs"
+        self._folder = folder.absolute()  # the script has a working folder of its own
+        self._jobs = self._folder / "jobs"
         self._uv, self._patience = uv, patience
 
     def start(self, label: str, spec: Spend) -> str:
@@ -78,8 +79,13 @@ class LocalJobs:
             raise Problem(f"A job for {spec.where!r} cannot run on this machine.", 'Ask for where="here".')
         job = _job_id(label)
         folder = self._jobs / job
-        if not folder.exists():
-            self._publish(folder, label, spec)
+        try:
+            if not folder.exists():
+                self._publish(folder, label, spec)
+        except OSError as error:
+            raise Problem(
+                f"The job's folder could not be made: {error.strerror}.", "Make room in it, then try again."
+            ) from error
         with _lock(folder) as lock:
             deadline = time.monotonic() + START_SECONDS
             while not _started(folder) and time.monotonic() < deadline:
@@ -125,7 +131,7 @@ class LocalJobs:
         folder = self._of(job)
         told, deadline = False, time.monotonic() + self._patience
         with _lock(folder) as lock:
-            while not _take(lock):
+            while not _over(folder, lock):
                 started = _read(folder / "started.json", _Started)
                 if time.monotonic() > deadline:
                     raise Problem(
@@ -137,8 +143,6 @@ class LocalJobs:
                         os.kill(started.supervisor, signal.SIGTERM)
                     told = True
                 time.sleep(0.01)
-            if not _started(folder):  # then it never shall
-                supervise.write_json(folder / "end.json", {"status": "cancelled"})
         end = _read(folder / "end.json", _End)
         if end and end.survivors:
             raise Problem(f"Job {job} left processes that will not end: {end.survivors}.", "End them by hand.")
@@ -248,6 +252,15 @@ def _held(folder: Path) -> bool:
     """Whether somebody supervises or just starts this job. Readers share the lock for an instant to find out."""
     with _lock(folder) as lock:
         return not _take(lock, fcntl.LOCK_SH)
+
+
+def _over(folder: Path, lock: int) -> bool:
+    """Whether nothing runs, nor ever shall: what was not started until now is marked as cancelled."""
+    if not _take(lock, fcntl.LOCK_SH):
+        return False
+    if not _started(folder) and _take(lock) and not _started(folder):
+        supervise.write_json(folder / "end.json", {"status": "cancelled"})
+    return _started(folder)
 
 
 def _started(folder: Path) -> bool:

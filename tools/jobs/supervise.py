@@ -219,18 +219,20 @@ def watch(script: Script, wake: int, timeout: float, log: Log) -> str:
     sources = [script.output, wake]
     while (left := deadline - time.monotonic()) > 0:
         ready, _, _ = select.select(sources, [], [], min(left, 1.0))
-        if wake in ready and signal.SIGTERM in os.read(wake, 4096):
-            return "cancelled"
+        if wake in ready:
+            script.reap()
+            if signal.SIGTERM in os.read(wake, 4096):
+                return "cancelled"
+        if script.exit_code is not None:
+            return "ended"
         if script.output in ready:
             said = script.read()
             if said is None:
                 sources.remove(script.output)
             else:
                 log.feed(said)
+                time.sleep(0.005)  # let more gather: a script that prints fast shall not cost a second core
         log.tick()
-        script.reap()
-        if script.exit_code is not None:
-            return "ended"
     return "timeout"
 
 

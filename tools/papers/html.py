@@ -9,14 +9,14 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 
 from tools.desk import Problem
+from tools.papers.markup import Tag, tokens
 from tools.papers.paper import Section
 
 _SECONDS = 10.0
 _DEEPEST = 400  # open elements; what lies deeper is read as text of the last one
-_PIECE = 65_536  # characters parsed between two looks at the clock
+_STRIDE = 2_000  # tags and texts between two looks at the clock
 _WIDEST = 50  # columns that one table cell may claim
 
 
@@ -56,12 +56,13 @@ def read_html(html: str, check: Callable[[], None] = lambda: None) -> HtmlPaper:
     reader = _Reader()
     started = time.monotonic()
     whole = True
-    for start in range(0, len(html), _PIECE):
-        check()
-        if time.monotonic() - started > _SECONDS:
-            whole = False
-            break
-        reader.feed(html[start : start + _PIECE])
+    for count, token in enumerate(tokens(html)):
+        if count % _STRIDE == 0:
+            check()
+            if time.monotonic() - started > _SECONDS:
+                whole = False
+                break
+        reader.read(token)
     reader.close()
     sections = tuple(section for section in reader.sections() if section.text or section.title)
     if not sections:
@@ -95,11 +96,10 @@ class _Table:
         return "; ".join(" ".join(cell for cell in row if cell) for row in self.rows)
 
 
-class _Reader(HTMLParser):
+class _Reader:
     """Walks the page once. _texts is a stack of buffers: what is captured (a title, a cell) has its own on top."""
 
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
         self.title = ""
         self.watermark = ""
         self._open: list[tuple[str, Callable[[], None] | None]] = []
@@ -117,20 +117,26 @@ class _Reader(HTMLParser):
     def sections(self) -> list[Section]:
         return [Section(draft.number, draft.title, draft.level, _tidy(draft.text)) for draft in self._drafts]
 
-    # --- the parser's calls -----------------------------------------------------------------------
+    def read(self, token: Tag | str) -> None:
+        if isinstance(token, str):
+            self._text(token)
+        elif token.closes:
+            self._close(token.name)
+        else:
+            self._begin(token)
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = {name: value or "" for name, value in attrs}
-        if tag == "br":
+    def _begin(self, tag: Tag) -> None:
+        if tag.name == "br":
             self._say("\n")
-        if tag in _VOID:
+        if tag.name in _VOID:
             return
         if len(self._open) >= _DEEPEST:
             self._too_deep += 1
             return
-        self._open.append((tag, self._enter(tag, set(values.get("class", "").split()), values)))
+        values = tag.values()
+        self._open.append((tag.name, self._enter(tag.name, set(values.get("class", "").split()), values)))
 
-    def handle_endtag(self, tag: str) -> None:
+    def _close(self, tag: str) -> None:
         if self._too_deep:
             self._too_deep -= 1
             return
@@ -145,13 +151,15 @@ class _Reader(HTMLParser):
             if name == tag:
                 return
 
-    def handle_data(self, data: str) -> None:
-        # In code the blanks count: they are kept as no-break spaces, which nothing else contains, until the end.
-        self._say(data.replace(" ", "\u00a0").replace("\t", "\u00a0" * 4) if self._code else re.sub(r"\s+", " ", data))
+    def _text(self, text: str) -> None:
+        if self._code:  # blanks count: until the end they are no-break spaces, which nothing else contains by then
+            self._say(text.replace("\u00a0", " ").replace("\n", "").replace("\t", "    ").replace(" ", "\u00a0"))
+        else:
+            self._say(re.sub(r"\s+", " ", text))
 
     def close(self) -> None:
-        super().close()
-        while self._open:  # what a page that breaks off has left open
+        """End whatever a page that breaks off has left open."""
+        while self._open:
             _, leave = self._open.pop()
             if leave:
                 leave()
@@ -192,8 +200,8 @@ class _Reader(HTMLParser):
             self._tables[-1].rows.append([])
         elif self._tables and (tag in ("td", "th") or classes & {"ltx_td", "ltx_th"}):
             return self._capture(lambda text: self._cell(text, values.get("colspan", "")))
-        elif "ltx_listing" in classes or tag == "pre":
-            return self._listing("" if "ltx_listing" in classes else "\n")
+        elif "ltx_listing" in classes:
+            return self._listing()
         elif "ltx_listingline" in classes:
             self._say("\n")  # the only line breaks of a listing
         elif tag == "li" and "ltx_bibitem" not in classes:
@@ -302,11 +310,11 @@ class _Reader(HTMLParser):
         more = min(int(colspan), _WIDEST) - 1 if colspan.isascii() and colspan.isdigit() and len(colspan) < 6 else 0
         rows[-1] += [text.replace("|", "\\|"), *[""] * more]
 
-    def _listing(self, first: str) -> Callable[[], None] | None:
+    def _listing(self) -> Callable[[], None] | None:
         if self._code:
             return None
         self._code += 1
-        self._say(f"\n\n```{first}")
+        self._say("\n\n```")
 
         def leave() -> None:
             self._code -= 1

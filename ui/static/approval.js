@@ -15,6 +15,7 @@ export function approvalView(item, page) {
       stamped = true;
       const focused = node.contains(document.activeElement);
       node.classList.remove("pending");
+      node.setAttribute("aria-label", "Answered");
       node.replaceChildren(...answeredParts(item));
       if (focused) node.focus();
     }

@@ -148,6 +148,7 @@ class App {
     const text = this.lost || now?.text || "";
     setText(this.line, text);
     this.line.className = `status ${this.lost ? "lost" : (now?.kind ?? "")}`;
+    this.line.setAttribute("aria-live", now?.kind === "work" ? "off" : "polite"); // work changes too often to be read out
     this.composer.setRunning(Boolean(now), now?.kind === "stop");
     this.#title();
   }
