@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from agent.memory import remembered
 from agent.models.router import Cancel, Done, Reasoning, Restarted, RouterModel, Text
 from agent.parsing import parse_reply
 from agent.sandbox.host import Executor, StepResult
+from agent.thinking import Thinking
 from agent.toolbox import DeskTool
 from tools.desk import Problem, Stopped
 
 OBSERVED = 10_000  # characters of one step's output that the model reads back, head and tail
+CUT_OFF = "Your reply was cut off at the server's length limit, and nothing of it ran. Write a shorter step."
 STOP_WORDS = ("Observation:", "</code>")
 _PROMPT = Path(__file__).parent / "prompts" / "system.md"
 
@@ -103,25 +105,34 @@ class Coder(CodeAgent):
 
     def _reply(self, step: int) -> tuple[str, Done]:
         """Ask the model; pass on what it says as it says it."""
-        said: list[str] = []
+        said: list[str] = []  # thoughts included: the parser knows more forms of them
+        thinking = Thinking()
         for delta in self.model.stream(
             self.write_memory_to_messages(), stop_words=self._stop_words, cancel=self._cancel
         ):
             match delta:
                 case Text(text):
                     said.append(text)
-                    self._emit(TextSaid(step=step, text=text))
+                    self._say(step, thinking.feed(text))
                 case Reasoning(text):
                     self._emit(ReasoningSaid(step=step, text=text))
                 case Restarted(reason, attempt, wait_seconds):
                     said.clear()
+                    thinking = Thinking()
                     self._emit(ReplyRestarted(step=step, reason=reason, attempt=attempt, wait_seconds=wait_seconds))
                 case Done():
+                    self._say(step, thinking.end())
                     return "".join(said), delta
         raise Problem("The model's reply has no end.", "Send your message again.")
 
+    def _say(self, step: int, parts: Iterable[tuple[bool, str]]) -> None:
+        for is_thought, text in parts:
+            self._emit(ReasoningSaid(step=step, text=text) if is_thought else TextSaid(step=step, text=text))
+
     def _act(self, step: int, said: str, done: Done) -> tuple[bool, Any, str, str]:
         """Find the code and run it: (is final, answer, observation, error)."""
+        if done.finish_reason == "length" and "</code>" not in said:
+            return False, None, CUT_OFF, CUT_OFF  # half a script must not run
         reply = parse_reply(said, [(call.name, call.arguments) for call in done.tool_calls], list(self.tools))
         if reply.code is None:
             self._proses += 1

@@ -20,6 +20,7 @@ class Listener:
         self.wire = 0  # bytes of the response, with its head and framing
         self.plain = 0  # bytes of the events, unpacked
         self.events = 0
+        self._ended = False
 
     async def follow(self, path: str, opened: asyncio.Event | None = None) -> None:
         """Read until the run has ended. opened is set when the server has begun to answer."""
@@ -37,14 +38,10 @@ class Listener:
                 opened.set()
             unpack = zlib.decompressobj(31).decompress if b"content-encoding: gzip" in head else bytes
             rest = b""
-            while True:
+            while not self._ended:
                 rest = self._hear(rest + unpack(await self._chunk(reader)))
-                if self._end in rest or self._ended:
-                    return
         finally:
             writer.close()
-
-    _ended = False
 
     async def _chunk(self, reader: asyncio.StreamReader) -> bytes:
         line = await reader.readuntil(b"\r\n")
@@ -63,5 +60,5 @@ class Listener:
         self.events += whole.count(b"\n\n") + bool(whole)
         for word in WORD.findall(whole):
             self.arrived.setdefault(NUMBERS[word], now)
-        self._ended = self._ended or self._end in whole
+        self._ended = self._end in whole
         return rest

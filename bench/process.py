@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 90.0
@@ -59,7 +59,9 @@ class App:
 
 
 @contextmanager
-def running(command: Sequence[str], ready: str, folder: Path, environ: Mapping[str, str] | None = None) -> Iterator[App]:
+def running(
+    command: Sequence[str], ready: str, folder: Path, environ: Mapping[str, str] | None = None
+) -> Iterator[App]:
     """Run `python *command` with a free PORT until the with block ends. ready: a path it answers when it is up."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -40,9 +40,7 @@ class Task:
     def reply(self, step: int) -> list[str]:
         """The tokens of a step's reply, from step 0: short paragraphs of words, then a small code block."""
         first = step * self.tokens
-        words = [
-            WORDS[first + n].decode() + (".\n\n" if n % 25 == 24 else " ") for n in range(self.tokens - 3)
-        ]
+        words = [WORDS[first + n].decode() + (".\n\n" if n % 25 == 24 else " ") for n in range(self.tokens - 3)]
         code = "final_answer('All is said.')" if step == self.steps - 1 else f"total = {step}\nprint(total)"
         return [*words, "\n<code>\n", code, "\n</code>"]
 

@@ -27,7 +27,7 @@ from agent.models.router import (
     Usage,
     plain_messages,
 )
-from tests.doubles.model_server import Asked, ModelServer, Reply, by_turn, by_words, in_order
+from tests.doubles.model_server import Asked, ModelServer, Reply, by_turn, by_words, in_order, script_from
 from tools.desk import Problem, Stopped
 
 KEY = "hf_aVerySecretKey"
@@ -483,3 +483,11 @@ def test_a_script_by_turn_follows_each_conversation() -> None:
 def test_a_script_that_is_at_its_end_says_so() -> None:
     with ModelServer([]) as server, pytest.raises(Problem, match="script is at its end"):
         ask(server)
+
+
+def test_a_script_can_be_written_as_json() -> None:
+    spec = {"by_words": {"ada": [{"text": "for ada"}], "": {"by_turn": [{"tokens": ["for", " all"]}]}}}
+    with ModelServer(script_from(spec)) as server:
+        model = RouterModel("m", server.base_url)
+        said = [text(list(model.stream([{"role": "user", "content": t}], cancel=Cancel()))) for t in ("hi", "ada!")]
+    assert said == ["for all", "for ada"]

@@ -104,6 +104,21 @@ def test_a_native_tool_call_is_run_as_code(tmp_path: Path) -> None:
         assert events(session, ToolStarted)[0].args == {"todos": ["read"]}
 
 
+def test_a_thought_inside_the_text_is_told_as_reasoning(tmp_path: Path) -> None:
+    with living(tmp_path, [Reply("<think>Hm.</think>Now.\n<code>final_answer('ok')</code>")]) as (session, _):
+        done(session, "Go")
+        assert "".join(e.text for e in events(session, ReasoningSaid)) == "Hm."
+        assert "think" not in "".join(e.text for e in events(session, TextSaid))
+
+
+def test_a_reply_cut_off_at_the_length_limit_does_not_run_in_half(tmp_path: Path) -> None:
+    half = Reply("Now.\n<code>\nprint('delete')\nfiles = ['a',", finish_reason="length")
+    with living(tmp_path, [half, FINAL]) as (session, server):
+        assert done(session, "Go").answer == "Done."
+        assert len(events(session, CodeWritten)) == 1
+        assert "cut off" in str(server.requests[1].body["messages"][-1])
+
+
 def test_a_thought_that_the_stop_word_cut_off_is_thought_again_without_it(tmp_path: Path) -> None:
     cut = Reply("<think>I could write <code>final_answer('leak')")
     whole = Reply(

@@ -78,9 +78,14 @@ class Asked:
 
     headers: Mapping[str, str]
     body: Mapping[str, Any]
-    sent: int = 0  # tokens
+    sent_at: list[float] = field(default_factory=list)  # when each token was sent, time.monotonic()
     finished: threading.Event = field(default_factory=threading.Event)  # answered to the end, or broken as scripted
     left: threading.Event = field(default_factory=threading.Event)  # the client went away before the end
+
+    @property
+    def sent(self) -> int:
+        """Tokens so far."""
+        return len(self.sent_at)
 
     @property
     def user_texts(self) -> list[str]:
@@ -231,8 +236,8 @@ class _Streamed(Response):
                     break
                 due += reply.delay
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
+                self._asked.sent_at += [time.monotonic()] * tokens
                 await _write(send, chunk)
-                self._asked.sent += tokens
             else:
                 if reply.done:
                     await _write(send, b"data: [DONE]\n\n")

@@ -1,0 +1,59 @@
+"""This app as its users have it: `python app.py`, spoken to as its page speaks to it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+
+from bench.listener import Listener
+from bench.process import App, running
+from bench.task import Task
+from ui.routes import PREFIX
+
+END = b'"kind":"run_ended"'
+
+
+@contextmanager
+def our_app(model_url: str, folder: Path) -> Iterator[App]:
+    """The app with its data in the folder. What lies there as journals are its sessions."""
+    environ = {"DATA_DIR": str(folder), "MODEL_BASE_URL": model_url, "MODEL_ID": "scripted"}
+    with running(["app.py"], f"{PREFIX}/sessions", folder, environ) as app:
+        yield app
+
+
+class OurSession:
+    """One conversation."""
+
+    def __init__(self, app: App, id: str = "") -> None:
+        self._app, self.id = app, id
+
+    async def open(self) -> None:
+        self.id = (await self._post("new", {}))["session"]
+
+    async def run(self, task: Task) -> tuple[float, Listener]:
+        """Send the task and listen to its end. Returns when it was sent."""
+        listener, opened = Listener(self._app.port, END), asyncio.Event()
+        listening = asyncio.create_task(listener.follow(f"{PREFIX}/events?session={self.id}&after=0", opened))
+        await opened.wait()
+        asked = time.monotonic()
+        await self._post("send", {"session": self.id, "text": task.message})
+        await listening
+        return asked, listener
+
+    async def replay(self) -> Listener:
+        """Read a finished session from its beginning."""
+        listener = Listener(self._app.port, END)
+        await listener.follow(f"{PREFIX}/events?session={self.id}&after=0")
+        return listener
+
+    async def _post(self, path: str, form: dict[str, str]) -> dict[str, str]:
+        async with httpx2.AsyncClient(headers={"Origin": self._app.address}, timeout=60.0) as http:
+            answer = await http.post(f"{self._app.address}{PREFIX}/{path}", json=form)
+        answer.raise_for_status()
+        said: dict[str, str] = answer.json()
+        return said

@@ -1,0 +1,99 @@
+"""The page's modules by themselves, in the browser they are made for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from ui.assets import HASH
+from ui.routes import PREFIX
+
+pytestmark = pytest.mark.journey
+
+
+@pytest.fixture
+def modules(page: Page) -> Page:
+    """A bare page of ours on which a test calls the modules themselves."""
+    page.goto(f".{PREFIX}/static/{HASH}/style.css")
+    return page
+
+
+def call(page: Page, module: str, script: str, *values: object) -> Any:
+    """What a function of a module says: script is the body of an async function of m, the module, and values."""
+    return page.evaluate(
+        f"async ([url, ...values]) => {{ const m = await import(url); {script} }}",
+        [f"{PREFIX}/static/{HASH}/{module}.js", *values],
+    )
+
+
+def test_text_that_grows_ends_up_as_text_that_came_at_once(modules: Page) -> None:
+    text = "# Title\n\n- one\n\n- two\n\n```python\nx = 1\n\ny = 2\n```\n\n| a | b |\n|-|-|\n| 1 | 2 |\n\nEnd **bold** and `code`."
+    script = """
+        const [text] = values;
+        const [grown, whole] = [new m.GrowingText(), document.createElement("div")];
+        for (let end = 1; end <= text.length; end++) grown.set(text.slice(0, end));
+        const shown = grown.node.textContent.replace(/\\s+/g, "");
+        grown.finish(text);
+        whole.append(m.markdown(text));
+        return [grown.node.innerHTML === whole.innerHTML, shown === whole.textContent.replace(/\\s+/g, "")];
+    """
+    assert call(modules, "markdown", script, text) == [True, True]
+
+
+def test_a_reply_is_parted_into_thought_and_code_also_while_it_comes(modules: Page) -> None:
+    replies = {
+        "Think.\n```python\nx = 1\n```": ("Think.", "x = 1"),
+        "Think.\n<code>\nx = 1\n</code>": ("Think.", "x = 1"),
+        "Think.\n```py\nx = 1\nprint(": ("Think.", "x = 1\nprint("),
+        "Only words with `x` in them": ("Only words with `x` in them", ""),
+        "```\nx\n```\nafter": ("", "x"),
+        "": ("", ""),
+    }
+    parted = call(modules, "story", "return values[0].map(m.parted)", list(replies))
+    assert [(one["thought"], one["code"]) for one in parted] == list(replies.values())
+
+
+def test_hostile_markdown_is_shown_in_bounded_time(modules: Page) -> None:
+    texts = [
+        ">" * 20_000,
+        "[" * 20_000,
+        "*a" * 10_000,
+        "- " * 5_000,
+        "`" * 20_000,
+        "a\n" * 50_000,
+        "![" * 10_000,
+        "|a" * 20_000,
+    ]
+    script = """
+        return values[0].map((text) => {
+            const began = performance.now();
+            m.markdown(text);
+            return performance.now() - began;
+        });
+    """
+    times = call(modules, "markdown", script, texts)
+    assert max(times) < 5_000, times
+
+
+def test_money_and_time_are_told_in_the_digits_that_matter(modules: Page) -> None:
+    assert call(modules, "words", "return values.map(m.dollars)", 0, 280_000, 4_200, 5_000_000) == [
+        "$0.00",
+        "$0.28",
+        "$0.0042",
+        "$5.00",
+    ]
+    assert call(modules, "words", "return values.map(m.seconds)", 0.04, 1.74, 59.4, 61, 7300) == [
+        "< 0.1 s",
+        "1.7 s",
+        "59 s",
+        "1 min 1 s",
+        "2 h 1 min",
+    ]
+    assert call(modules, "words", "return values.map(m.measure)", 3, 0.48512, 0.00001234, 1234567.5) == [
+        "3",
+        "0.4851",
+        "1.23e-5",
+        "1.23e+6",
+    ]
