@@ -27,10 +27,10 @@ def our_app(model_url: str, folder: Path) -> Iterator[App]:
 
 
 class OurSession:
-    """One conversation."""
+    """One conversation. id and after: of one that exists, and the last seq it has."""
 
-    def __init__(self, app: App, id: str = "") -> None:
-        self._app, self.id = app, id
+    def __init__(self, app: App, id: str = "", after: int = 0) -> None:
+        self._app, self._after, self.id = app, after, id
 
     async def open(self) -> None:
         self.id = (await self._post("new", {}))["session"]
@@ -38,7 +38,7 @@ class OurSession:
     async def run(self, task: Task) -> tuple[float, Listener]:
         """Send the task and listen to its end. Returns when it was sent."""
         listener, opened = Listener(self._app.port, END), asyncio.Event()
-        listening = asyncio.create_task(listener.follow(f"{PREFIX}/events?session={self.id}&after=0", opened))
+        listening = asyncio.create_task(listener.follow(self._events(self._after), opened))
         await opened.wait()
         asked = time.monotonic()
         await self._post("send", {"session": self.id, "text": task.message})
@@ -48,8 +48,11 @@ class OurSession:
     async def replay(self) -> Listener:
         """Read a finished session from its beginning."""
         listener = Listener(self._app.port, END)
-        await listener.follow(f"{PREFIX}/events?session={self.id}&after=0")
+        await listener.follow(self._events(0))
         return listener
+
+    def _events(self, after: int) -> str:
+        return f"{PREFIX}/events?session={self.id}&after={after}"
 
     async def _post(self, path: str, form: dict[str, str]) -> dict[str, str]:
         async with httpx2.AsyncClient(headers={"Origin": self._app.address}, timeout=60.0) as http:

@@ -156,6 +156,8 @@ class _Api:
             session = await self._open(request.query_params.get("session", ""), asker)
         except Refusal:
             return Response(status_code=204)  # an EventSource stops asking only then
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         return EventStream(session, int(seen), compress="gzip" in request.headers.get("accept-encoding", ""))
 
     async def sessions_seen(self, request: Request) -> Response:

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, Route, expect
 
 from agent.events import (
     ApprovalAsked,
+    BudgetSet,
     RunEnded,
     StepStarted,
     TextSaid,
@@ -22,7 +23,7 @@ from tests.doubles import scenes
 from tests.doubles.sessions import ToldSession, ToldSessions
 from tests.journeys.acts import say, start
 from tests.ui.serving import until
-from tools.cards import FileMade, Question
+from tools.cards import Delete, FileMade, Question
 
 pytestmark = pytest.mark.journey
 
@@ -169,6 +170,26 @@ def test_a_question_is_answered_with_one_of_its_options_or_in_own_words(page: Pa
     page.get_by_role("textbox", name="Your answer").press("Enter")
     expect(page.locator(".approval .reply").last).to_have_text("because")
     assert [answer.text for _, answer in session.answers] == ["F1", "because"]
+
+
+def test_a_repository_is_deleted_only_after_a_click_that_says_so(page: Page, session: ToldSession) -> None:
+    asked = ApprovalAsked(approval="d", call="c", request=Delete(repo="ada/old"))
+    session.tell(UserSaid(run="r", text="go"), asked)
+    start(page)
+    expect(page.locator(".approval")).to_contain_text(
+        "The repository ada/old and its whole history go. It cannot be undone."
+    )
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator(".approval")).to_contain_text("Delete ada/oldapproved by you")
+
+
+def test_the_budget_is_changed_where_it_is_shown(page: Page, session: ToldSession) -> None:
+    start(page)
+    page.locator(".sum").click()
+    page.get_by_label("Budget in dollars").fill("12.5")
+    page.get_by_label("Budget in dollars").press("Enter")
+    expect(page.locator(".sum")).to_have_text("$0.00 / $12.50")
+    assert session.entries[-1].event == BudgetSet(micro_usd=12_500_000)
 
 
 def test_without_a_model_the_page_says_what_is_missing_and_what_works(page: Page, sessions: ToldSessions) -> None:

@@ -76,6 +76,11 @@ def test_a_place_to_go_on_from_is_a_number(site: Site, session: ToldSession, aft
     assert site.get(f"events?session={session.id}", Last_Event_ID=after.encode().decode("latin-1")).status == 422
 
 
+def test_asking_only_for_the_head_follows_nothing(site: Site, session: ToldSession) -> None:
+    assert site.ask("HEAD", f"events?session={session.id}", None, {}).status == 200
+    assert session.readers == 0
+
+
 def test_a_long_history_comes_whole_and_in_order(site: Site, session: ToldSession) -> None:
     session.tell(*(UserSaid(run=str(n), text=str(n)) for n in range(1700)))
     with site.reading("GET", f"events?session={session.id}") as response:

@@ -17,7 +17,8 @@ from tools.papers.paper import Section
 _SECONDS = 10.0
 _DEEPEST = 400  # open elements; what lies deeper is read as text of the last one
 _STRIDE = 2_000  # tags and texts between two looks at the clock
-_WIDEST = 50  # columns that one table cell may claim
+_WIDEST = 50  # columns up to which the rows of a table are filled up
+_LONGEST = 500  # rows that are
 
 
 def _names(text: str) -> frozenset[str]:
@@ -87,8 +88,9 @@ class _Table:
         rows = [row for row in self.rows if any(row)]
         if not rows:
             return ""
-        width = max(len(row) for row in rows)
-        lines = ["| " + " | ".join(row + [""] * (width - len(row))) + " |" for row in rows]
+        width = min(max(len(row) for row in rows[:_LONGEST]), _WIDEST)
+        full = [row + [""] * (width - len(row)) for row in rows[:_LONGEST]] + rows[_LONGEST:]
+        lines = ["| " + " | ".join(row) + " |" for row in full]
         return "\n".join([lines[0], "|" + " --- |" * width, *lines[1:]])
 
     def line(self) -> str:
@@ -133,6 +135,9 @@ class _Reader:
         if len(self._open) >= _DEEPEST:
             self._too_deep += 1
             return
+        if self._unread:
+            self._open.append((tag.name, None))
+            return
         values = tag.values()
         self._open.append((tag.name, self._enter(tag.name, set(values.get("class", "").split()), values)))
 
@@ -152,6 +157,8 @@ class _Reader:
                 return
 
     def _text(self, text: str) -> None:
+        if self._unread:
+            return
         if self._code:  # blanks count: until the end they are no-break spaces, which nothing else contains by then
             self._say(text.replace("\u00a0", " ").replace("\n", "").replace("\t", "    ").replace(" ", "\u00a0"))
         else:
@@ -168,7 +175,7 @@ class _Reader:
 
     def _enter(self, tag: str, classes: set[str], values: dict[str, str]) -> Callable[[], None] | None:
         """Begin an element; return what is to be done at its end."""
-        if self._unread or tag in _UNREAD_TAGS or classes & _UNREAD:
+        if tag in _UNREAD_TAGS or classes & _UNREAD:
             return self._skip()
         if values.get("id") == "watermark-tr":
             return self._capture(lambda text: setattr(self, "watermark", text))
@@ -307,8 +314,9 @@ class _Reader:
             return
         rows = self._tables[-1].rows or [[]]
         self._tables[-1].rows = rows
-        more = min(int(colspan), _WIDEST) - 1 if colspan.isascii() and colspan.isdigit() and len(colspan) < 6 else 0
-        rows[-1] += [text.replace("|", "\\|"), *[""] * more]
+        span = int(colspan) if colspan.isascii() and colspan.isdigit() and len(colspan) < 6 else 1
+        rows[-1].append(text.replace("|", "\\|"))
+        rows[-1] += [""] * min(span - 1, _WIDEST - len(rows[-1]))
 
     def _listing(self) -> Callable[[], None] | None:
         if self._code:

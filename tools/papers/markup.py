@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from html import unescape
+from typing import NamedTuple
 
 _ATTRIBUTES = 100_000  # characters of one tag's attributes that are looked at
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9:_-]{0,40}")
@@ -17,8 +17,7 @@ _ATTRIBUTE = re.compile(r"([^\s=/>\"']+)(?:\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s>]+))?
 _RAW = {name: re.compile(rf"</{name}", re.IGNORECASE) for name in ("script", "style", "textarea", "template")}
 
 
-@dataclass(frozen=True)
-class Tag:
+class Tag(NamedTuple):
     name: str
     attributes: str = ""  # as written
     closes: bool = False

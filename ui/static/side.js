@@ -34,9 +34,10 @@ export class Side {
 
   /** facts: the answer of GET sessions. */
   show(facts) {
-    this.facts = facts;
+    const focused = this.list.contains(document.activeElement) ? document.activeElement.dataset.session : null;
     this.list.replaceChildren(...facts.sessions.map((one) => this.#row(one)));
     if (!facts.sessions.length) this.list.append(el("li", { class: "faint none" }, "No sessions yet"));
+    if (focused) this.list.querySelector(`[data-session="${CSS.escape(focused)}"]`)?.focus();
     setText(this.model, facts.model.ready ? facts.model.model_id : "No model");
     this.model.title = facts.model.missing;
     this.token.show(facts);
@@ -46,14 +47,14 @@ export class Side {
     if (facets.has("money")) this.money.update();
   }
 
-  #row({ id, title, state, at, entries }) {
+  #row({ id, title, state, at }) {
     const here = id === this.page.session;
     return el(
       "li",
       {},
       el(
         "button",
-        { type: "button", class: "session", "aria-current": here ? "true" : null, on: { click: () => this.acts.open(id) } },
+        { type: "button", class: "session", "data-session": id, "aria-current": here ? "true" : null, on: { click: () => this.acts.open(id) } },
         dot(DOTS[state] ?? "todo"),
         el("span", { class: "session-title" }, title || "New session"),
         el("span", { class: "faint session-facts" }, `${state === "waiting" ? "needs you" : state} · ${ago(at)}`),
@@ -74,7 +75,12 @@ function moneyView(page) {
 
   function edit() {
     const input = el("input", { type: "number", min: "0", step: "any", "aria-label": "Budget in dollars", value: String(page.story.budget / 1e6) });
-    const done = () => input.replaceWith(sum);
+    let open = true;
+    const done = () => {
+      if (!open) return; // taking the field away blurs it, which would take it away again
+      open = false;
+      input.replaceWith(sum);
+    };
     input.addEventListener("keydown", async (event) => {
       if (event.key === "Escape") done();
       if (event.key !== "Enter") return;
