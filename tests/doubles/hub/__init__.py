@@ -1,0 +1,5 @@
+"""A Hub to test against: a real server with invented content."""
+
+from tests.doubles.hub.server import Asked, FakeHub, Fault
+
+__all__ = ["Asked", "FakeHub", "Fault"]
