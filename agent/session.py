@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import os
 import re
 import shutil
 import threading
@@ -48,6 +49,7 @@ from tools import TOOLS
 from tools.cards import Answer, Delete, FileMade, Question, Spend
 from tools.desk import Desk, Problem, Stopped
 from tools.hub import HubReader
+from tools.jobs import job_run
 from tools.jobs.place import JobPlace
 from tools.web import Web
 
@@ -67,6 +69,11 @@ class Outside:
     place: JobPlace | None  # None: no jobs on this machine
     approve: Approve
     max_steps: int
+
+
+def tools_for(outside: Outside) -> list[Callable[..., Any]]:
+    """What can be done here: without a place for jobs there is no job_run."""
+    return [tool for tool in TOOLS if outside.place or tool is not job_run]
 
 
 @dataclass
@@ -93,17 +100,18 @@ class Session:
         self._run: _Run | None = None
         for name in ("uploads", "work"):
             (folder / name).mkdir(exist_ok=True)
-        if not (seen := folder / "work" / "uploads").is_symlink():
+        if not os.path.lexists(seen := folder / "work" / "uploads"):
             seen.symlink_to("../uploads")  # code finds a file under the name that the tools know it by
-        past = recall(journal.entries())
-        self._ledger = folded(journal.entries())
+        entries = list(journal.entries())
+        past = recall(entries)
+        self._ledger = folded(entries)
         self._approvals = Approvals(self._emit, past.approvals)
-        self._toolbox = Toolbox(TOOLS, self._emit, self._desk, past.calls)
+        self._toolbox = Toolbox(tools_for(outside), self._emit, self._desk, past.calls)
         self._executor: Executor | None = None
         self._jobs = Jobs(self.id, outside.place, self._emit, self._reserve) if outside.place else None
         self._close_what_a_crash_left(past)
         if self._jobs:
-            self._jobs.resume(journal.entries())
+            self._jobs.resume(entries)
 
     # --- the door ---
 

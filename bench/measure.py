@@ -94,7 +94,14 @@ async def _hear(model: Model, sessions: Sequence[Session], tasks: Sequence[Task]
         return task, asked, time.monotonic(), listener
 
     runs = await asyncio.gather(*(one(*pair) for pair in zip(sessions, tasks, strict=True)))
-    return [_Heard(*run, model.sent(run[0])) for run in runs]
+    heard = [_Heard(*run, model.sent(run[0])) for run in runs]
+    for run in heard:
+        if len(run.sent) != run.task.steps or not run.listener.arrived:
+            raise RuntimeError(
+                f"Run {run.task.label} asked the model {len(run.sent)} times instead of {run.task.steps}, "
+                f"and {len(run.listener.arrived)} tokens of it came."
+            )
+    return heard
 
 
 def _figures(heard: list[_Heard], cpu: CpuRecord, before: tuple[float, float], after: tuple[float, float]) -> Figures:

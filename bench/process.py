@@ -10,7 +10,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx2
@@ -78,17 +78,16 @@ def running(
         )
         app = App(process, port)
         try:
-            _wait(process, app.address + ready, log)
+            _wait(process, app.address + ready)
             yield app
+        except BaseException:
+            print(log.read_text("utf-8", errors="replace")[-3000:], file=sys.stderr)
+            raise
         finally:
-            children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-            process.terminate()
-            process.wait(10)
-            for child in psutil.wait_procs(children, timeout=3)[1]:
-                child.kill()
+            _end(process)
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def _wait(process: subprocess.Popen[bytes], url: str) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         try:
@@ -96,7 +95,17 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
                 return
         except httpx2.TransportError:
             time.sleep(0.1)
-    raise RuntimeError(f"{process.args!r} did not start:\n{log.read_text('utf-8', errors='replace')[-3000:]}")
+    raise RuntimeError(f"{process.args!r} did not start.")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    started = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    process.kill()
+    for child in psutil.wait_procs(started, timeout=3)[1]:
+        child.kill()
 
 
 class CpuRecord:

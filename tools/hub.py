@@ -66,7 +66,7 @@ class Hub:
         """The name of the account that the token belongs to. Raises Problem without a token, or with one that is void."""
         if not self._token:
             raise Problem("Nobody is signed in.", "Sign in with Hugging Face, or set HF_TOKEN.")
-        said = self._call("your account", lambda: HfApi(self.endpoint, token=self._token).whoami())
+        said = self._json("your account", "/api/whoami-v2")
         name = said.get("name") if isinstance(said, dict) else None
         if not isinstance(name, str) or not name:
             raise Problem("The Hub did not say whose token this is.", "Try again, or use another token.")
@@ -141,8 +141,6 @@ class Hub:
             raise Problem(f"{self.endpoint} did not answer in time about {what}.", "Try again in a minute.") from None
         except httpx2.HTTPError:
             raise Problem(f"{self.endpoint} cannot be reached.", "Check the network, then try again.") from None
-        except ValueError:  # what the library says of an answer that is no JSON
-            raise _nonsense(what) from None
 
 
 class WritableHub(Hub):
@@ -154,7 +152,10 @@ class WritableHub(Hub):
         kind: Kind = {"datasets": "dataset", "spaces": "space"}.get(folder, "model")  # type: ignore[assignment]
         id = repo if kind == "model" else id
         api = HfApi(self.endpoint, token=self._token or False)
-        self._call(f"{kind} {id!r}", lambda: api.delete_repo(id, repo_type=kind))
+        try:
+            self._call(f"{kind} {id!r}", lambda: api.delete_repo(id, repo_type=kind))
+        except (AttributeError, TypeError):  # what the library says of an error that is JSON but no plain object
+            raise _nonsense(f"{kind} {id!r}") from None
 
 
 _LISTED: Mapping[Kind, tuple[str, ...]] = {
@@ -188,7 +189,7 @@ def _raise_for_status(response: httpx2.Response, body: bytes) -> None:
     whole = httpx2.Response(response.status_code, headers=headers, content=body, request=response.request)
     try:
         hf_raise_for_status(whole)
-    except (AttributeError, TypeError):  # the library's, for a body that is JSON but no object
+    except (AttributeError, TypeError, RecursionError):  # what it says of a body that is JSON but no plain object
         raise HfHubHTTPError(f"status {whole.status_code}", response=whole) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import threading
 from collections import OrderedDict
@@ -67,7 +68,6 @@ def _from_arxiv(desk: Desk, wanted: Arxiv) -> Paper:
         lambda: _markdown(desk, wanted),
         lambda: _html(desk, wanted, f"{places.ar5iv_url}/html/{wanted}", "ar5iv HTML"),
         lambda: _pdf(desk, wanted),
-        lambda: _abstract(desk, wanted),
     ]
     said: list[str] = []
     for source in sources:
@@ -86,7 +86,9 @@ def _html(desk: Desk, wanted: Arxiv, url: str, source: str) -> Paper:
         raise Problem(f"There is no {source} of it (status {page.status}).")
     read = read_html(page.text, desk.check)
     note = "" if read.whole else "The end is missing: the page took too long to read."
-    return Paper(str(wanted), read.title, source, _link(desk, wanted), read.sections, note=note)
+    stamp = re.match(rf"arXiv:{re.escape(wanted.id)}(v\d+)", read.watermark)
+    exactly = Arxiv(wanted.id, stamp[1]) if stamp else wanted  # the newest version has a number too: it is to be cited
+    return Paper(str(exactly), read.title, source, _link(desk, exactly), read.sections, note=note)
 
 
 def _markdown(desk: Desk, wanted: Arxiv) -> Paper:
@@ -106,13 +108,13 @@ def _pdf(desk: Desk, wanted: Arxiv) -> Paper:
     return _read_pdf(desk, page.body, str(wanted), "PDF", _link(desk, wanted))
 
 
-def _abstract(desk: Desk, wanted: Arxiv) -> Paper:
+def _abstract(desk: Desk, wanted: Arxiv, said: list[str]) -> Paper:
     try:
         facts = interruptibly(desk.check, lambda: desk.hub.paper_meta(wanted.id))
     except Problem:
         facts = arxiv.facts(desk.web, wanted, desk.check)
     abstract = Section("", "Abstract", 1, facts.summary)
-    note = "Only the abstract could be read: no source has the text."
+    note = f"Only the abstract could be read. {' '.join(said)}"
     return Paper(str(wanted), facts.title, "abstract only", _link(desk, wanted), (abstract,), note=note)
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 def routes(hub: FakeHub) -> list[Route]:
     return [
         Route("/api/whoami-v2", _whoami(hub)),
+        # The client asks for it once a day, to name the coding agent it runs under.
+        Route("/api/agent-harnesses", lambda _: JSONResponse({"standardEnvVars": [], "harnesses": {}})),
         Route("/api/models", _listing(hub, "model")),
         Route("/api/datasets", _listing(hub, "dataset")),
         Route("/api/spaces/semantic-search", _spaces(hub)),

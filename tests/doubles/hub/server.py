@@ -54,6 +54,22 @@ class Asked:
     at: float  # time.monotonic()
 
 
+class _Server(uvicorn.Server):
+    """Ends at once: most tests have a Hub of their own, and uvicorn takes a fifth of a second to look and to say goodbye."""
+
+    async def main_loop(self) -> None:
+        while not self.should_exit:
+            await asyncio.sleep(0.005)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        for listening in sockets or []:
+            listening.close()
+
+
 class FakeHub:
     """A Hub with a few repositories and papers. Use it as a context manager: it fails the test for an unknown route.
 
@@ -77,12 +93,13 @@ class FakeHub:
         self.faults: list[Fault] = []
         self.asked: list[Asked] = []
         self.unknown: list[str] = []
-        self._socket = socket.socket()
+        # With the protocol named, asyncio switches Nagle's algorithm off; else every answer takes 40 ms.
+        self._socket = socket.socket(proto=socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        config = uvicorn.Config(self._app(), log_level="error", lifespan="off", timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
+        config = uvicorn.Config(self._app(), log_level="error", lifespan="off")
+        self._server = _Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
 
     # --- running ----------------------------------------------------------------------------------
@@ -106,7 +123,6 @@ class FakeHub:
 
     def stop(self) -> None:
         self._server.should_exit = True
-        self._server.force_exit = True
         self._thread.join(10)
 
     def places(self) -> Places:
