@@ -7,8 +7,7 @@ import time
 import zlib
 
 from bench.task import NUMBERS, WORD
-
-LONGEST_EVENT = 2**24  # bytes
+from bench.wire import request
 
 
 class Listener:
@@ -24,19 +23,13 @@ class Listener:
 
     async def follow(self, path: str, opened: asyncio.Event | None = None) -> None:
         """Read until the run has ended. opened is set when the server has begun to answer."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port, limit=LONGEST_EVENT)
-        host = f"127.0.0.1:{self._port}"
-        writer.write(
-            f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\nAccept-Encoding: gzip\r\n\r\n".encode()
-        )
+        headers = {"Accept": "text/event-stream", "Accept-Encoding": "gzip"}
+        reader, writer, head = await request(self._port, "GET", path, headers)
         try:
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
             self.wire += len(head)
-            if not head.startswith(b"http/1.1 200"):
-                raise RuntimeError(f"{path} answered {head[:80]!r}")
             if opened:
                 opened.set()
-            unpack = zlib.decompressobj(31).decompress if b"content-encoding: gzip" in head else bytes
+            unpack = zlib.decompressobj(31).decompress if b"content-encoding: gzip" in head.lower() else bytes
             rest = b""
             while not self._ended:
                 rest = self._hear(rest + unpack(await self._chunk(reader)))

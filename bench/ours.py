@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import httpx2
+from typing import Any
 
 from bench.listener import Listener
 from bench.process import App, running
 from bench.task import Task
+from bench.wire import ask
 from ui.routes import PREFIX
 
 END = b'"kind":"run_ended"'
@@ -54,9 +54,5 @@ class OurSession:
     def _events(self, after: int) -> str:
         return f"{PREFIX}/events?session={self.id}&after={after}"
 
-    async def _post(self, path: str, form: dict[str, str]) -> dict[str, str]:
-        async with httpx2.AsyncClient(headers={"Origin": self._app.address}, timeout=60.0) as http:
-            answer = await http.post(f"{self._app.address}{PREFIX}/{path}", json=form)
-        answer.raise_for_status()
-        said: dict[str, str] = answer.json()
-        return said
+    async def _post(self, path: str, form: dict[str, str]) -> Any:
+        return await ask(self._app.port, f"{PREFIX}/{path}", form)

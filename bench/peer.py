@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
-
 from bench.listener import Listener
 from bench.process import App, running
 from bench.task import Task
+from bench.wire import ask
 
 END = b'"msg":"process_completed"'
 _API = "/gradio_api"
@@ -34,8 +33,7 @@ class PeerSession:
         self._functions: dict[str, int] = {}
 
     async def open(self) -> None:
-        async with self._http() as http:
-            config = (await http.get("/config")).json()
+        config = await ask(self._app.port, "/config")
         self._functions = {function["api_name"]: function["id"] for function in config["dependencies"]}
 
     async def run(self, task: Task) -> tuple[float, Listener]:
@@ -50,8 +48,4 @@ class PeerSession:
 
     async def _call(self, path: str, function: str, data: list[Any]) -> None:
         form = {"data": data, "fn_index": self._functions[function], "session_hash": self._hash}
-        async with self._http() as http:
-            (await http.post(f"{_API}/{path}", json=form)).raise_for_status()
-
-    def _http(self) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(base_url=self._app.address, timeout=60.0)
+        await ask(self._app.port, f"{_API}/{path}", form)

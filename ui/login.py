@@ -54,7 +54,8 @@ class Login:
         return cls(
             space=bool(environ.get("SPACE_ID")),
             loopback=environ.get("GRADIO_SERVER_NAME", "127.0.0.1") in LOOPBACK,
-            oauth=bool(environ.get("OAUTH_CLIENT_ID")),
+            # Elsewhere Gradio plays the sign-in with this machine's own token, and does not start without one.
+            oauth=environ.get("SYSTEM") == "spaces" and bool(environ.get("OAUTH_CLIENT_ID")),
             hosts=frozenset({space_host} - {""}),
         )
 

@@ -77,11 +77,10 @@ def test_a_gated_repository_says_so(hub: FakeHub) -> None:
 @pytest.mark.parametrize("path", ["/api/models", "/api/models/ada/tiny-bert"])
 def test_too_many_requests_come_back_at_once_with_the_wait(hub: FakeHub, path: str) -> None:
     reader = Hub("", hub.url)
-    read = (
-        (lambda: reader.search("model", "x", 5))
-        if path == "/api/models"
-        else (lambda: [reader.repo("model", "ada/tiny-bert")])
-    )
+
+    def read() -> object:
+        return reader.search("model", "x", 5) if path == "/api/models" else reader.repo("model", "ada/tiny-bert")
+
     limits = {"RateLimit": '"api";r=0;t=55', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'}
     hub.faults.append(Fault(path, status=429, headers=limits))
     started = time.monotonic()
