@@ -58,7 +58,8 @@ def test_the_space_runs_the_gradio_that_is_locked() -> None:
     card = (ROOT / "README.md").read_text("utf-8")
     wanted = re.search(r"sdk_version: (\S+)", card)
     locked = re.search(r"^gradio==(\S+)", (ROOT / "requirements-dev.txt").read_text(), re.MULTILINE)
-    assert wanted and locked
+    assert wanted
+    assert locked
     assert wanted[1] == locked[1]
     assert (
         f"gradio[oauth]=={locked[1]}" in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]

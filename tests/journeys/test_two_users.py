@@ -77,12 +77,13 @@ def test_two_users_never_see_a_byte_of_each_others(tmp_path: Path) -> None:
         theirs = sessions["ada"]
         assert bob.get(f"events?session={theirs}&after=0")[0] == 204
         assert bob.get(f"files/{theirs}/uploads/x")[0] == 404
-        for path, form in {
+        forms: dict[str, dict[str, Any]] = {
             "send": {"text": "hello"},
             "answer": {"approval": "a1", "verdict": "yes", "text": "stolen"},
             "stop": {},
             "budget": {"usd": 100},
-        }.items():
+        }
+        for path, form in forms.items():
             status, said = bob.post(path, session=theirs, **form)
             unknown = bob.post(path, session="no-such-session", **form)[1]
             assert status == 404
