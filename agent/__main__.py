@@ -9,7 +9,9 @@ import argparse
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from agent.events import ApprovalAsked, RunEnded
@@ -33,27 +35,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Problem as problem:
         print(problem, file=sys.stderr)
         return WRONG_USE
-    signal.signal(signal.SIGINT, lambda *_: session.stop())
-    signal.signal(signal.SIGTERM, lambda *_: session.stop())
     try:
+        if options.budget is not None:
+            session.set_budget(micro_usd(options.budget))
         return _run(session, options)
+    except Problem as problem:
+        print(problem, file=sys.stderr)
+        return WRONG_USE
     finally:
         sessions.close()
 
 
 def _run(session: Session, options: argparse.Namespace) -> int:
     screen = Screen(as_json=options.json)
+
+    def interrupt(*_: object) -> None:
+        threading.Thread(target=session.stop).start()  # not here: this thread may hold what stop needs
+        if screen.asking:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     start = session.last_seq
-    try:
-        run = session.send(options.task)
-    except Problem as problem:
-        print(problem, file=sys.stderr)
-        return WRONG_USE
+    run = session.send(options.task)
     code = EXIT["failed"]
     for entry in session.follow(start):
         screen.show(entry)
         if isinstance(entry.event, ApprovalAsked) and session.is_open(entry.event.approval):
-            session.answer(entry.event.approval, screen.ask(entry.event.request))
+            answer = screen.ask(entry.event.request)
+            with suppress(Problem):  # stopped meanwhile
+                session.answer(entry.event.approval, answer)
         if isinstance(entry.event, RunEnded) and entry.event.run == run:
             code = EXIT[entry.event.why]
     if not options.json:
@@ -77,13 +88,13 @@ def _settings(options: argparse.Namespace) -> Settings:
         "model_id": options.model,
         "model_base_url": options.base_url,
         "budget_micro_usd": micro_usd(options.budget) if options.budget is not None else None,
-        "approve": options.approve or ("ask" if _terminal() and not options.json else "none"),
+        "approve": options.approve or ("ask" if _terminal(options.json) else "none"),
     }
     return replace(settings, **{name: value for name, value in given.items() if value is not None})
 
 
-def _terminal() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty()
+def _terminal(as_json: bool) -> bool:
+    return sys.stdin.isatty() and (sys.stderr if as_json else sys.stdout).isatty()
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -90,11 +90,17 @@ class Jobs:
 
     def cancel_open(self) -> None:
         """Cancel what runs. What cannot be cancelled is told and followed on."""
-        for job in list(self._open.values()):
-            try:
-                self._place.cancel(job.job)
-            except Problem as problem:
-                self._emit(Noticed(level="warning", text=f"Job {job.job} could not be cancelled: {problem}"))
+        for job in list(self._open):
+            self.cancel(job)
+
+    def cancel(self, job: str) -> None:
+        """Cancel one job, unless the app is closing: then it goes on without us."""
+        if self._closing.is_set():
+            return
+        try:
+            self._place.cancel(job)
+        except Problem as problem:
+            self._emit(Noticed(level="warning", text=f"Job {job} could not be cancelled: {problem}"))
 
     @property
     def open(self) -> bool:
@@ -128,6 +134,8 @@ class Jobs:
                     self._end(job, state, state.status)
                     return
             except Problem as problem:  # a place may be out of reach for a while; the job is not lost by that
+                if self._closing.is_set():
+                    return
                 failures += 1
                 if failures == 1:
                     self._emit(
@@ -184,6 +192,7 @@ class Contract:
         assert job is not None  # noqa: S101  # submit has set it
         while not job.done.wait(0.05):
             if self._stop.is_set():
+                self._jobs.cancel(job.job)  # Stop may have come while it was being submitted
                 raise Stopped
         end = job.ended
         assert end is not None  # noqa: S101  # done is set after it

@@ -70,6 +70,8 @@ class Journal:
     def append(self, event: Event) -> Entry:
         """Write the event as the next entry, then tell the readers."""
         with self._lock:
+            if self._fd < 0:
+                raise Problem("This session is closed.", "Open it again.")
             entry = Entry(seq=len(self._offsets), at=round(time.time(), 3), event=event)
             size = self._write(entry.model_dump_json().encode() + b"\n", durable=isinstance(event, DURABLE))
             self._offsets.append(self._offsets[-1] + size)

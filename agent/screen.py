@@ -35,7 +35,8 @@ from tools.cards import Answer, Delete, Question, Request, Spend
 class Screen:
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
-        self._console = Console(highlight=False)
+        self._console = Console(highlight=False, stderr=as_json)  # what a program reads holds no prompts
+        self.asking = False  # waits for the person
 
     def show(self, entry: Entry) -> None:
         if self._as_json:
@@ -86,6 +87,9 @@ class Screen:
 
     def ask(self, request: Request) -> Answer:
         """Ask the person at the terminal. End of input is a no."""
+        if self._as_json:
+            self._console.print(_described(request))
+        self.asking = True
         try:
             if isinstance(request, Question):
                 said = self._console.input("[bold]Your answer: [/]").strip()
@@ -95,6 +99,8 @@ class Screen:
             said = self._console.input("[bold]Agree? [y/N, or a reason why not] [/]").strip()
         except (EOFError, KeyboardInterrupt):
             return Answer(verdict="no", reason="no answer")
+        finally:
+            self.asking = False
         if said.lower() in ("y", "yes"):
             return Answer(verdict="yes")
         return Answer(verdict="no", reason="" if said.lower() in ("", "n", "no") else said)

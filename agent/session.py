@@ -109,7 +109,8 @@ class Session:
         self._toolbox = Toolbox(tools_for(outside), self._emit, self._desk, past.calls)
         self._executor: Executor | None = None
         self._jobs = Jobs(self.id, outside.place, self._emit, self._reserve) if outside.place else None
-        self._close_what_a_crash_left(past)
+        restarted = "The app was restarted while this ran. Nothing before that is lost: send a message to go on."
+        self._close_what_was_left_open(past, restarted)
         if self._jobs:
             self._jobs.resume(entries)
 
@@ -132,6 +133,8 @@ class Session:
             if self._run:
                 raise Problem("A run is still going on.", "Wait for its end, or press Stop first.")
             past = recall(self._journal.entries())
+            if past.open_run:  # its end could not be written
+                self._close_what_was_left_open(past, "The end of this run could not be saved.")
             run = _Run(f"r{past.runs + 1}", step=past.last_step)
             self._emit(UserSaid(run=run.id, text=text, files=tuple(files)))
             self._run = run
@@ -215,12 +218,13 @@ class Session:
 
     def close(self) -> None:
         """End the run and let go of the child, the followers and the journal. Jobs go on."""
+        if self._jobs:
+            self._jobs.close()
         if run := self._run:
             run.closing = True
             run.cancel.set()
+            self._approvals.stop()
             run.ended.wait(2.0)
-        if self._jobs:
-            self._jobs.close()
         if self._executor:
             self._executor.close()
         self._scribe.flush()
@@ -246,7 +250,10 @@ class Session:
             log.exception("run %s of session %s failed", run.id, self.id)
             message = f"Something nobody foresaw went wrong ({type(error).__name__}); the log has the details. Send a message to go on."
         finally:
-            self._end(run, why, answer, message)
+            try:
+                self._end(run, why, answer, message)
+            finally:
+                run.ended.set()
 
     def _work(self, run: _Run) -> str:
         model = self._outside.model()
@@ -279,22 +286,22 @@ class Session:
         self._approvals.stop()
         self._toolbox.close_open_calls()
         coder = run.coder
+        end = RunEnded(
+            run=run.id,
+            why=why,
+            answer=answer,
+            message=message,
+            produced=tuple(dict.fromkeys(run.produced)),
+            steps=coder.steps if coder else 0,
+            seconds=round(time.monotonic() - run.started, 2),
+            input_tokens=coder.input_tokens if coder else 0,
+            output_tokens=coder.output_tokens if coder else 0,
+        )
         with self._lock:  # who reads RunEnded may send at once
-            self._emit(
-                RunEnded(
-                    run=run.id,
-                    why=why,
-                    answer=answer,
-                    message=message,
-                    produced=tuple(dict.fromkeys(run.produced)),
-                    steps=coder.steps if coder else 0,
-                    seconds=round(time.monotonic() - run.started, 2),
-                    input_tokens=coder.input_tokens if coder else 0,
-                    output_tokens=coder.output_tokens if coder else 0,
-                )
-            )
-            self._run = None
-        run.ended.set()
+            try:
+                self._emit(end)
+            finally:  # a full disk must not keep the session busy for ever
+                self._run = None
 
     def _child(self) -> Executor:
         if self._executor is None:
@@ -372,15 +379,14 @@ class Session:
     def _upload(self, name: str) -> Path:
         return self.folder / "uploads" / Path(name).name
 
-    def _close_what_a_crash_left(self, past: Recalled) -> None:
-        """The process ended in the middle of a run: close in the journal what it left open, so that the user can go on."""
+    def _close_what_was_left_open(self, past: Recalled, message: str) -> None:
+        """A process ended in the middle of a run: close in the journal what that left open, so that the user can go on."""
         for approval, request in past.open_approvals.items():
-            answer = Answer(verdict="no", reason="the app ended before an answer came")
+            answer = Answer(verdict="no", reason="the run ended before an answer came")
             self._emit(ApprovalAnswered(approval=approval, answer=answer, by="stop", request=request))
         for call in past.open_calls:
-            self._emit(ToolEnded(call=call, why="stopped", message="The app ended.", seconds=0.0))
+            self._emit(ToolEnded(call=call, why="stopped", message="The run ended.", seconds=0.0))
         if past.open_step:
-            self._emit(StepEnded(step=past.open_step, seconds=0.0, error="The app ended."))
+            self._emit(StepEnded(step=past.open_step, seconds=0.0, error="The run ended."))
         if past.open_run:
-            message = "The app was restarted while this ran. Nothing before that is lost: send a message to go on."
             self._emit(RunEnded(run=past.open_run, why="failed", message=message))

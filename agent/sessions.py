@@ -166,7 +166,11 @@ class Sessions:
             approve=self.settings.approve,
             max_steps=self.settings.max_steps,
         )
-        session = self._open[id] = Session(journal, folder, outside)
+        try:
+            session = self._open[id] = Session(journal, folder, outside)
+        except BaseException:
+            journal.close()  # else nobody could open it until this process ends
+            raise
         return session
 
     def _path(self, id: str) -> Path:

@@ -42,7 +42,7 @@ class EventStream(Response):
         awake = asyncio.Event()
 
         def wake() -> None:  # called by the thread that appends
-            if not awake.is_set():
+            if not awake.is_set() and not loop.is_closed():
                 loop.call_soon_threadsafe(awake.set)
 
         gone = loop.create_task(_leave(receive))

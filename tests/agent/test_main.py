@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -95,6 +96,46 @@ def test_without_a_terminal_spending_is_refused_unless_told_otherwise(
     assert got == 0, err
     ends = [json.loads(line)["event"] for line in out.splitlines() if '"tool_ended"' in line]
     assert [end["why"] for end in ends] == [why]
+
+
+def on_a_terminal(data: Path, model: str, *arguments: str, answers: Sequence[tuple[str, str]]) -> tuple[int, str]:
+    """Run on a terminal; each answer is typed once its prompt has appeared. Returns the exit code and what was seen."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        environ = {"PATH": os.environ["PATH"], "HOME": str(data), "DATA_DIR": str(data), "MODEL_BASE_URL": model}
+        os.execve(sys.executable, [sys.executable, "-m", "agent", "Go", *arguments], environ)
+    seen, left = "", list(answers)
+    while True:
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:  # how Linux tells that the other side has closed
+            break
+        if not piece:
+            break
+        seen += piece.decode(errors="replace")
+        if left and left[0][0] in seen:
+            os.write(terminal, left.pop(0)[1].encode())
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_on_a_terminal_the_person_is_asked_there(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    script = [code("print(ask_user('Which colour?', ['red', 'blue']))"), code("job_run('print(1)')"), FINAL]
+    with ModelServer(script) as server:
+        said = [("Your answer:", "2\n"), ("Agree?", "use less memory\n")]
+        got, seen = on_a_terminal(tmp_path, server.base_url, *flags, answers=said)
+        assert got == 0, seen
+        assert "blue" in str(server.requests[1].body["messages"][-1])
+        assert "use less memory" in str(server.requests[2].body["messages"][-1])
+    assert "this machine" in seen
+
+
+def test_interrupting_at_a_question_stops_the_run(tmp_path: Path) -> None:
+    with ModelServer([code("ask_user('Which?')")]) as server:
+        got, _ = on_a_terminal(tmp_path, server.base_url, answers=[("Your answer:", "\x03")])
+    assert got == 3
 
 
 def test_the_flags_override_the_environment(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_section_is_read_with_its_subsections_by_number_or_title(hub: FakeHub,
 
 
 def test_an_unknown_section_is_told_with_those_there_are(hub: FakeHub) -> None:
-    with pytest.raises(Problem, match="2.1 The score"):
+    with pytest.raises(Problem, match=r"2\.1 The score"):
         paper_read(at(hub), "2601.04242", "9")
 
 

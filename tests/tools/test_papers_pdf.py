@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -78,12 +80,10 @@ def test_what_is_no_pdf_is_a_problem(body: bytes) -> None:
         read_pdf(body)
 
 
-def test_a_pdf_cut_off_in_the_middle_is_a_problem_or_partly_read() -> None:
+def test_a_pdf_cut_off_in_the_middle_is_a_problem() -> None:
     body = pdf.paper()
-    try:
+    with pytest.raises(Problem):
         read_pdf(body[: len(body) // 2])
-    except Problem as problem:
-        assert problem.hint
 
 
 def test_a_locked_pdf_says_so_and_one_with_an_empty_password_is_read() -> None:
@@ -134,15 +134,14 @@ def _loop() -> bytes:
 
 
 @pytest.mark.parametrize("make", [_bomb, _many_operators, _laughs, _nested, _endless_pages, _loop])
-def test_a_hostile_pdf_ends_soon_in_a_problem_or_in_bounded_text(make: object) -> None:
-    body = make()  # type: ignore[operator]
+def test_a_hostile_pdf_ends_soon_in_a_problem_or_in_bounded_text(make: Callable[[], bytes]) -> None:
+    body = make()
     started = time.monotonic()
-    try:
-        parts = read_pdf(body)[1]
-    except Problem:
-        parts = ()
+    chars = 0
+    with contextlib.suppress(Problem):
+        chars = sum(len(part.text) for part in read_pdf(body)[1])
     assert time.monotonic() - started < 20
-    assert sum(len(part.text) for part in parts) < 5_000_000
+    assert chars < 5_000_000
 
 
 def test_stop_kills_the_reading_process() -> None:

@@ -38,6 +38,8 @@ def read_pdf(pdf: bytes, check: Callable[[], None] = lambda: None) -> tuple[str,
     if word := found.get("problem"):
         raise Problem(*_WORDS[word])
     pages = mended(found["pages"])
+    if not any(pages) and found["unread"]:
+        raise Problem("No page of this PDF could be read within its limits.", "Try another copy, or the HTML version.")
     if not any(pages):
         raise Problem("This PDF has no text in it, perhaps only scanned pictures.", "Find another copy with text.")
     lines = (line.strip() for line in pages[0].splitlines())

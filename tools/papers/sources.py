@@ -75,9 +75,11 @@ def _from_arxiv(desk: Desk, wanted: Arxiv) -> Paper:
             return source()
         except Problem as problem:
             said.append(problem.message)
-    raise Problem(
-        f"Paper {wanted} cannot be read: {' '.join(dict.fromkeys(said))}", "Check the id, or try again later."
-    )
+    try:
+        return _abstract(desk, wanted, said)
+    except Problem as problem:
+        said.append(problem.message)
+    raise Problem(f"Paper {wanted} cannot be read: {' '.join(said)}", "Check the id, or try again later.")
 
 
 def _html(desk: Desk, wanted: Arxiv, url: str, source: str) -> Paper:
@@ -147,10 +149,11 @@ def _bytes_of(desk: Desk, wanted: Upload) -> tuple[bytes, str]:
             os.close(folder)
     except OSError:
         raise Problem(f"There is no uploaded file {wanted.name!r}.", "Ask the user to upload it.") from None
+    facts = os.fstat(file)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(file)
+        raise Problem(f"{wanted.name!r} is no plain file.", "Ask the user to upload the PDF itself.")
     with open(file, "rb") as opened:
-        facts = os.fstat(opened.fileno())
-        if not stat.S_ISREG(facts.st_mode):
-            raise Problem(f"{wanted.name!r} is no plain file.", "Ask the user to upload the PDF itself.")
         if facts.st_size > PDF_BYTES:
             raise Problem(f"{wanted.name!r} is larger than {PDF_BYTES // 1_000_000} MB.", "Upload a smaller PDF.")
         return opened.read(PDF_BYTES), f"{facts.st_ino}-{facts.st_size}-{facts.st_mtime_ns}"
