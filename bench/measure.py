@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from bench.listener import Listener
@@ -31,11 +32,16 @@ class Figures:
     steps: int
     tokens: int  # in all
     ideal_seconds: float
-    wall_seconds: float
-    first_token_seconds: float  # of the session that waited longest
+    wall_seconds: float  # of the slowest run, from its message to its end
+    first_token_seconds: float  # of the run that waited longest
     p50_ms: float
     p95_ms: float
     lost_tokens: int
+    pause_p50_ms: float  # from a step's last token to the next one's first, at the model
+    pause_p95_ms: float
+    model_seconds_per_step: (
+        float  # how long the model really spoke; more than ideal when the machine is too busy for it
+    )
     cpu_seconds_per_run: float
     cpu_ms_per_token: float
     wire_kb_per_run: float
@@ -77,23 +83,31 @@ class _Heard:
             if (arrived := self.listener.arrived.get(step * self.task.tokens + word)) is not None
         ]
 
+    def pauses_ms(self) -> list[float]:
+        """How long the model waited between two steps, while code ran and the next request was made."""
+        return [(after[0] - before[-1]) * 1000 for before, after in pairwise(self.sent)]
 
-def measure(app: App, model: Model, session: Callable[[], Session], tasks: Sequence[Task]) -> Figures:
-    """Run each task in a session of its own, all at once."""
+
+def measure(
+    app: App, model: Model, session: Callable[[], Session], tasks: Sequence[Task], spread: float = 0.0
+) -> Figures:
+    """Run each task in a session of its own, all at once, or each one `spread` seconds after the one before."""
     before = app.resident_mb()
     with CpuRecord(app) as cpu:
-        heard = asyncio.run(_hear(model, [session() for _ in tasks], tasks))
+        heard = asyncio.run(_hear(model, [session() for _ in tasks], tasks, spread))
     return _figures(heard, cpu, before, app.resident_mb())
 
 
-async def _hear(model: Model, sessions: Sequence[Session], tasks: Sequence[Task]) -> list[_Heard]:
+async def _hear(model: Model, sessions: Sequence[Session], tasks: Sequence[Task], spread: float) -> list[_Heard]:
     await asyncio.gather(*(session.open() for session in sessions))
 
-    async def one(session: Session, task: Task) -> tuple[Task, float, float, Listener]:
+    async def one(n: int, session: Session, task: Task) -> tuple[Task, float, float, Listener]:
+        await asyncio.sleep(n * spread)
         asked, listener = await session.run(task)
         return task, asked, time.monotonic(), listener
 
-    runs = await asyncio.gather(*(one(*pair) for pair in zip(sessions, tasks, strict=True)))
+    pairs = zip(sessions, tasks, strict=True)
+    runs = await asyncio.gather(*(one(n, *pair) for n, pair in enumerate(pairs)))
     heard = [_Heard(*run, model.sent(run[0])) for run in runs]
     for run in heard:
         if len(run.sent) != run.task.steps or not run.listener.arrived:
@@ -110,17 +124,22 @@ def _figures(heard: list[_Heard], cpu: CpuRecord, before: tuple[float, float], a
     first, last = range(ends), range(task.steps - ends, task.steps)
     late = [ms for run in heard for ms in run.late_ms(range(task.steps))]
     tokens = sum(run.task.steps * run.task.tokens for run in heard)
+    pauses = [ms for run in heard for ms in run.pauses_ms()]
+    spoken = [step[-1] - step[0] for run in heard for step in run.sent]
     sent = heard[0].sent
     return Figures(
         sessions=runs,
         steps=task.steps,
         tokens=tokens,
         ideal_seconds=task.ideal_seconds,
-        wall_seconds=max(run.ended for run in heard) - min(run.asked for run in heard),
+        wall_seconds=max(run.ended - run.asked for run in heard),
         first_token_seconds=max(min(run.listener.arrived.values()) - run.asked for run in heard),
         p50_ms=percentile(late, 0.5),
         p95_ms=percentile(late, 0.95),
         lost_tokens=sum(run.task.words for run in heard) - len(late),
+        pause_p50_ms=percentile(pauses, 0.5),
+        pause_p95_ms=percentile(pauses, 0.95),
+        model_seconds_per_step=sum(spoken) / len(spoken),
         cpu_seconds_per_run=cpu.total / runs,
         cpu_ms_per_token=cpu.total / tokens * 1000,
         wire_kb_per_run=sum(run.listener.wire for run in heard) / runs / 1000,

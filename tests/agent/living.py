@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,16 +53,21 @@ def wait_for(session: Session, kind: type[E], when: Callable[[E], bool] = lambda
     woken = threading.Event()
     unsubscribe = session.subscribe(woken.set)
     deadline = time.monotonic() + PATIENCE
+    read = 0
+    kinds: deque[str] = deque(maxlen=30)
     try:
         while time.monotonic() < deadline:
             woken.clear()
-            for event in everything(session):
+            for seq, line in session.read(read, 100_000):
+                read = seq
+                event = Entry.model_validate_json(line).event
+                kinds.append(event.kind)
                 if isinstance(event, kind) and when(event):
                     return event
             woken.wait(0.2)
     finally:
         unsubscribe()
-    raise AssertionError(f"no {kind.__name__} came; there is {[event.kind for event in everything(session)]}")
+    raise AssertionError(f"no {kind.__name__} came; the last events were {list(kinds)}")
 
 
 def done(session: Session, text: str) -> RunEnded:

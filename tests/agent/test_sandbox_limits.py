@@ -197,7 +197,7 @@ def test_what_on_output_raises_comes_out_of_run_and_the_session_goes_on(tmp_path
 
 _SPEAK = """
 import json, os, socket, struct, sys
-for fd in range(3, 20):
+for fd in range(3, 256):
     try:
         if socket.socket(fileno=os.dup(fd)).type == socket.SOCK_STREAM: break
     except OSError: pass
