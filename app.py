@@ -17,6 +17,9 @@ from tools.desk import Problem
 from ui import page
 
 
+log = logging.getLogger(__name__)
+
+
 @spaces.GPU(duration=1)  # type: ignore[untyped-decorator]  # ZeroGPU, the hardware a free account may use, starts only an app that has such a function
 def warm_up() -> bool:
     return True
@@ -34,7 +37,11 @@ def main() -> int:
         return 2
     sessions.recover()
     try:
-        page.launch(sessions, port=int(os.environ.get("PORT", "7860")))
+        page.launch(sessions, settings.port)
+    except OSError:
+        log.debug("launch failed", exc_info=True)
+        print(f"Port {settings.port} is not free. Set PORT to another one.", file=sys.stderr)
+        return 1
     finally:
         sessions.close()
     return 0

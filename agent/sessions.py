@@ -54,7 +54,13 @@ class Sessions:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._folder = settings.data_dir / "sessions"
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise Problem(
+                f"Conversations cannot be kept under {settings.data_dir}: {error.strerror}.",
+                "Set DATA_DIR to a folder of yours.",
+            ) from None
         self._web = Web(settings.places)
         self._open: dict[str, Session] = {}
         self._tokens: dict[str, str] = {}  # owner -> Hugging Face token; in memory only

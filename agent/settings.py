@@ -30,6 +30,7 @@ class Settings:
     budget_micro_usd: int = 0
     approve: Approve = "ask"
     max_steps: int = 60
+    port: int = 7860
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -45,6 +46,7 @@ class Settings:
             on_space=on_space,
             budget_micro_usd=micro_usd(environ.get("BUDGET", "0")),
             max_steps=_positive(environ, "MAX_STEPS", 60),
+            port=_positive(environ, "PORT", 7860),
         )
 
 
