@@ -16,7 +16,6 @@ from agent.settings import Settings
 from tools.desk import Problem
 from ui import page
 
-
 log = logging.getLogger(__name__)
 
 

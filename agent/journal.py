@@ -14,8 +14,10 @@ import time
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from agent.events import DURABLE, VERSION, Entry, Event, OutputPrinted, ReasoningSaid, TextSaid
 from tools.desk import Problem
@@ -73,7 +75,7 @@ class Journal:
             if self._fd < 0:
                 raise Problem("This session is closed.", "Open it again.")
             entry = Entry(seq=len(self._offsets), at=round(time.time(), 3), event=event)
-            size = self._write(entry.model_dump_json().encode() + b"\n", durable=isinstance(event, DURABLE))
+            size = self._write(_encoded(entry) + b"\n", durable=isinstance(event, DURABLE))
             self._offsets.append(self._offsets[-1] + size)
             wakers = list(self._wakers.values())
         for wake in wakers:
@@ -190,24 +192,32 @@ def _header(path: Path, line: bytes) -> Header:
 
 def _merged(lines: list[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
     """Join neighbouring deltas of the same kind and step. Nothing else is parsed."""
-    held: Entry | None = None
+    held: dict[str, Any] | None = None
     for seq, line in lines:
-        delta = Entry.model_validate_json(line) if any(kind in line[:80] for kind in _MERGED_KINDS) else None
-        if held and delta and _same(held.event, delta.event):
-            event = held.event.model_copy(update={"text": held.event.text + delta.event.text})  # type: ignore[union-attr]
-            held = Entry(seq=seq, at=delta.at, event=event)
+        delta = json.loads(line) if any(kind in line[:80] for kind in _MERGED_KINDS) else None
+        if held and delta and all(held["event"][key] == delta["event"][key] for key in ("kind", "step")):
+            text = held["event"]["text"] + delta["event"]["text"]
+            held = delta | {"event": delta["event"] | {"text": text}}
             continue
         if held:
-            yield held.seq, held.model_dump_json().encode()
+            yield held["seq"], _dumped(held)
         held = delta
         if not delta:
             yield seq, line
     if held:
-        yield held.seq, held.model_dump_json().encode()
+        yield held["seq"], _dumped(held)
 
 
-def _same(one: Event, two: Event) -> bool:
-    return isinstance(one, MERGED) and type(one) is type(two) and one.step == two.step
+def _encoded(entry: Entry) -> bytes:
+    try:
+        return entry.model_dump_json().encode()
+    except PydanticSerializationError:  # half a surrogate pair, as models split emoji over tokens and PDFs contain them
+        return _dumped(entry.model_dump())
+
+
+def _dumped(value: object) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 def _sync_folder(path: Path) -> None:

@@ -23,6 +23,7 @@ class Scribe:
         self._kind: type[Delta] | None = None
         self._step = 0
         self._pieces: list[str] = []
+        self._armed = False  # at most one alarm at a time: it may ring early for a later gathering, never twice
 
     def emit(self, event: Event) -> None:
         with self._lock:
@@ -33,7 +34,9 @@ class Scribe:
                 self._journal.append(event)
 
     def flush(self) -> None:
+        """Write what was gathered. Called when the alarm rings, and before the journal is closed."""
         with self._lock:
+            self._armed = False
             self._write_gathered()
 
     def _gather(self, delta: Delta) -> None:
@@ -41,7 +44,9 @@ class Scribe:
             self._write_gathered()
         if not self._pieces:
             self._kind, self._step = type(delta), delta.step
-            _alarm.ring_for(self)
+            if not self._armed:
+                self._armed = True
+                _alarm.ring_for(self)
         self._pieces.append(delta.text)
 
     def _write_gathered(self) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from platformdirs import user_data_path
-from tools.web import Places
 
 from agent.policy import Approve
 from tools.desk import Problem
+from tools.web import Places
 
 ROUTER_URL = "https://router.huggingface.co/v1"
 DEFAULT_MODEL = "zai-org/GLM-5.3-Flash"

@@ -27,6 +27,7 @@ CONNECT_SECONDS = 20.0
 REPLY_SECONDS = 1800.0  # the longest one reply may take
 LINGER_SECONDS = 5.0  # after the finish reason: the usage may follow
 DRAIN_SECONDS = 0.2  # after [DONE]: to the end of the answer, so that the connection can be used again
+GATHER_SECONDS = 0.03  # between two reads of a stream that comes slower than it can be read
 QUOTED = 300  # characters of a server's own words that are passed on
 MAX_ANSWER = 16 * 2**20  # bytes of an answer that is no stream
 MAX_REFUSAL = 64 * 2**10  # bytes of an error that are read
@@ -144,12 +145,18 @@ class Endpoint:
     ) -> None:
         """Read the stream to its end, or until the server keeps it open though all has been said."""
         events, done, now = EventReader(), False, asyncio.get_running_loop().time
+        asked = now()
         async for block in response.aiter_bytes():
+            waited = now() - asked > 0.001
             if not done:
                 done = self._take(events.feed(block), completion, tell)
             if completion.finish_reason:
                 end = now() + (DRAIN_SECONDS if done else LINGER_SECONDS)
                 limit.reschedule(min(limit.when() or end, end))
+            elif waited:
+                # Let the socket gather what comes in drops: reading each token by itself costs half a millisecond.
+                await asyncio.sleep(GATHER_SECONDS)
+            asked = now()
         if not done:
             self._take(events.close(), completion, tell)
 

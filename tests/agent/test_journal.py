@@ -126,6 +126,13 @@ def test_reading_in_any_batches_gives_the_same_text(
     journal.close()
 
 
+def test_half_a_surrogate_pair_is_replaced_and_a_whole_one_joined(tmp_path: Path) -> None:
+    journal = new(tmp_path)
+    journal.append(TextSaid(step=1, text="a\ud83db \ud83d\ude00"))
+    journal.append(Noticed(level="info", text="\udfff"))
+    assert texts(journal) == ["a\ufffdb 😀", "\ufffd"]
+
+
 def test_many_writers_and_readers_see_one_order_without_gaps(tmp_path: Path) -> None:
     journal = new(tmp_path)
     done = threading.Event()
