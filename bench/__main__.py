@@ -16,10 +16,11 @@ from bench.ours import OurSession, our_app
 from bench.peer import PeerSession, peer_app
 from bench.process import App
 from bench.report import Report
+from bench.stop import measure_stops
 from bench.task import Task
 from tests import browser
 
-PARTS = ("ours", "peer", "fifty", "browser")
+PARTS = ("ours", "peer", "fifty", "browser", "stop")
 
 
 def main() -> int:
@@ -72,11 +73,16 @@ def measure_browser(model: Model, report: Report) -> None:
         report.pages += measure_pages(model, Path(folder), chromium, tasks)
 
 
+def measure_stop(model: Model, report: Report) -> None:  # brings its own model
+    report.stops |= measure_stops()
+
+
 MEASURES: dict[str, Callable[[Model, Report], None]] = {
     "ours": measure_ours,
     "peer": measure_peer,
     "fifty": measure_fifty,
     "browser": measure_browser,
+    "stop": measure_stop,
 }
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 from bench.browser import PageFigures
 from bench.measure import Figures
+from tests.agent.situations import SITUATIONS
 
 BARS = {
     "one: KB per run, on the wire": 60.0,
@@ -18,6 +19,7 @@ BARS = {
     "fifty: slowest run / ideal": 1.1,
     "fifty: token to client, p95 ms": 250.0,
     "page, 100 steps: main thread, ms per token": 15.0,
+    **{f"stop while {situation}: ms": 1000.0 for situation in SITUATIONS},
 }
 PARTS = ("one", "eight", "fifty", "fifty at once")
 
@@ -30,6 +32,7 @@ class Report:
     ours: dict[str, Figures] = field(default_factory=dict)  # by part, see PARTS
     peer: dict[str, Figures] = field(default_factory=dict)
     pages: list[PageFigures] = field(default_factory=list)
+    stops: dict[str, float] = field(default_factory=dict)  # situation -> milliseconds
     notes: list[str] = field(default_factory=list)
     load: float = field(default_factory=lambda: round(os.getloadavg()[0], 2))  # of this machine when the bench began
 
@@ -61,6 +64,7 @@ class Report:
                 "cores": os.cpu_count(),
                 "load_at_start": self.load,
                 **groups,
+                "stop_ms": self.stops,
                 "pages": [_told(page) for page in self.pages],
                 "bars": BARS,
                 "missed": self.missed,
@@ -82,6 +86,7 @@ class Report:
             rows |= {
                 f"page, {page.steps_before} steps: {name}": (value, None) for name, value in _of_page(page).items()
             }
+        rows |= {f"stop while {situation}: ms": (value, None) for situation, value in self.stops.items()}
         return rows
 
 

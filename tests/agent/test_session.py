@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,9 +25,9 @@ from agent.events import (
     ToolStarted,
     UserSaid,
 )
-from agent.session import Session
 from tests.agent.living import code, done, ended, events, everything, living, wait_for
-from tests.doubles.model_server import ModelServer, Reply
+from tests.agent.situations import LONG_JOB, SITUATIONS
+from tests.doubles.model_server import Reply
 from tools.cards import Answer
 from tools.desk import Problem
 
@@ -197,56 +196,12 @@ def test_who_reads_the_end_may_send_at_once(tmp_path: Path) -> None:
 # --- Stop ---
 
 
-def asked(session: Session, server: ModelServer) -> None:
-    server.wait_for_request(2)
-
-
-def printed(session: Session, _: ModelServer) -> None:
-    wait_for(session, OutputPrinted)
-
-
-def spoke(session: Session, _: ModelServer) -> None:
-    wait_for(session, TextSaid, lambda event: event.step == 2)
-
-
-def retried(session: Session, _: ModelServer) -> None:
-    wait_for(session, ReplyRestarted)
-
-
-def questioned(session: Session, _: ModelServer) -> None:
-    wait_for(session, ApprovalAsked)
-
-
-def job_logged(session: Session, _: ModelServer) -> None:
-    wait_for(session, JobLogged)
-
-
-LONG_JOB = 'script = "import time\\nprint(1, flush=True)\\ntime.sleep(60)"\njob_run(script)'
-SITUATIONS: dict[str, tuple[Reply, Callable[[Session, ModelServer], None]]] = {
-    "the model speaks": (Reply("word " * 5000, delay=0.01), spoke),
-    "the model is silent": (Reply("late", silence=60.0), asked),
-    "a tool blocks": (code(LONG_JOB), job_logged),
-    "an endless loop": (code("print('on', flush=True)\nwhile True: pass"), printed),
-    "waiting for approval": (code("ask_user('Which?')"), questioned),
-    "retry back-off": (Reply(status=503, headers={"retry-after": "50"}), retried),
-    "code that ignores Stop": (
-        code("print('on')\nwhile True:\n    try:\n        while True: pass\n    except BaseException: pass"),
-        printed,
-    ),
-}
-
-
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_stop_ends_the_run_and_the_session_goes_on_with_its_variables(tmp_path: Path, situation: str) -> None:
-    reply, begun = SITUATIONS[situation]
-    script = [code("kept = [1, 2]\nfinal_answer('ok')"), reply, code("final_answer(kept)")]
+    script = [code("kept = [1, 2]\nfinal_answer('ok')"), SITUATIONS[situation].reply, code("final_answer(kept)")]
     with living(tmp_path, script) as (session, server):
         done(session, "Keep it")
-        run = session.send("Go")
-        if situation == "a tool blocks":
-            asked_for = wait_for(session, ApprovalAsked)
-            session.answer(asked_for.approval, Answer(verdict="yes"))
-        begun(session, server)
+        run = SITUATIONS[situation].reached(session, server)
         session.stop()
         end = ended(session, run)
         assert end.why == "stopped"
