@@ -245,7 +245,7 @@ class Session:
             why = "step_limit"
             message = f"All {self._outside.max_steps} steps of this run are used up. Send a message to go on."
         except Problem as problem:
-            message = str(problem)
+            message = f"{typed.tool} could not do it." if typed else str(problem)  # its call has just said why
         except Exception as error:
             log.exception("run %s of session %s failed", run.id, self.id)
             message = f"Something nobody foresaw went wrong ({type(error).__name__}); the log has the details. Send a message to go on."
