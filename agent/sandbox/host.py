@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import keyword
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,16 +19,16 @@ from typing import Self
 
 from pydantic import JsonValue
 
-from agent.sandbox import confine
+from agent.sandbox import levels
 from agent.sandbox.calls import Calls, CallTool, ToolCall
-from agent.sandbox.child import Child
-from agent.sandbox.messages import Broken, Done, Hello, Ready
+from agent.sandbox.child import Child, Start
+from agent.sandbox.forks import zygote
+from agent.sandbox.levels import Level
+from agent.sandbox.messages import Broken, Done
 from agent.sandbox.step import Ended, Output, Step
 from tools.desk import Problem, Stopped
 
 __all__ = ["CallTool", "Executor", "Limits", "Lost", "StepResult", "ToolCall", "ToolStub"]
-
-_START_SECONDS = 20.0  # to start Python and to load the variables
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ class Executor:
         tools: Sequence[ToolStub],
         on_output: Callable[[str], None],
         limits: Limits = Limits(),  # frozen, so one for all
+        level: Level | None = None,  # None: the one in force for this app
+        python: str = sys.executable,
     ) -> None:
         """folder: the child's own; what it held before is taken up again.
 
@@ -111,6 +114,8 @@ class Executor:
         self._lost: dict[str, str] = {}
         self._running = threading.Lock()
         self._closed = False
+        self._level = level
+        self._zygote = zygote(python)
 
     def __enter__(self) -> Self:
         return self
@@ -121,13 +126,20 @@ class Executor:
         self.close()
 
     @property
+    def level(self) -> Level:
+        """The confinement of its code; at "tools-only" and "remote" none runs here. May take a second the first time."""
+        if self._level is None:
+            self._level = levels.standing().level
+        return self._level
+
+    @property
     def pid(self) -> int | None:
         """Of the child, while there is one."""
         return self._child.pid if self._child else None
 
     def report(self) -> dict[str, JsonValue]:
-        """Which confinement is in force; the limits of the child are known once it has started."""
-        return {**confine.report(), **self._facts}  # type: ignore[dict-item]  # plain JSON values
+        """Which confinement is in force; what the child has found in force is known once it has started."""
+        return {**levels.kernel(), "level": self.level, **self._facts}
 
     def run(self, code: str, stop: threading.Event) -> StepResult:
         """Run one step.
@@ -234,42 +246,27 @@ class Executor:
 
     def _start(self, stop: Callable[[], bool], restore: bool) -> Child:
         """Raises Broken when it does not become ready in time, Stopped."""
-        until = time.monotonic() + _START_SECONDS
-        child = Child(self._folder)
+        child = Child(self._folder, self._zygote, brokered=self.level == "brokered")
         try:
-            child.send(
-                {
-                    "type": "start",
-                    "restore": restore,
-                    "state": str(self._folder / "state" / "variables"),
-                    "tools": [
+            self._facts, lost = child.begin(
+                Start(
+                    level=self.level,
+                    folder=str(self._folder),
+                    restore=restore,
+                    tools=tuple(
                         {"name": tool.name, "signature": tool.signature, "doc": tool.doc} for tool in self._tools
-                    ],
-                    "memory_bytes": self._limits.memory_bytes,
-                    "file_bytes": self._limits.file_bytes,
-                    "text_chars": self._limits.text_chars,
-                },
-                seconds=5,
+                    ),
+                    memory_bytes=self._limits.memory_bytes,
+                    file_bytes=self._limits.file_bytes,
+                    text_chars=self._limits.text_chars,
+                ),
+                stop,
             )
-            while time.monotonic() < until:
-                if stop():
-                    raise Stopped
-                child.read_output()  # what loading prints is nobody's
-                if not child.wait(0.02, output=False)[0]:
-                    continue
-                for message in child.receive():
-                    match message:
-                        case Hello():
-                            self._facts = message.facts
-                        case Ready():
-                            self._lost |= {lost.name: lost.why for lost in message.lost}
-                            return child
-                        case _:
-                            raise Broken(f"the message {message.type!r} out of turn")
-            raise Broken(f"it took longer than {_START_SECONDS:g} s")
         except BaseException:
             child.kill()
             raise
+        self._lost |= {gone.name: gone.why for gone in lost}
+        return child
 
     def _end(self, why: str) -> str:
         """Kill the child, if there is one; the next step gets another. Returns why, with how it ended if not by us."""
