@@ -39,7 +39,6 @@ class Start:
     memory_bytes: int = 3 << 30  # of address space, beyond the zygote's
     file_bytes: int = 256 << 20
     text_chars: int = 20_000
-    cpu: int | None = 0  # the only one that it may use
 
 
 class Child:

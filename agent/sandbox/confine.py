@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import platform
 import resource
@@ -48,7 +49,8 @@ def die_with(parent: int) -> bool:
     return done
 
 
-def readable() -> list[str]:
+@functools.cache
+def readable() -> tuple[str, ...]:
     """What Python itself needs to read: its libraries and the system's, time zones, fonts."""
     paths = {path for scheme in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(scheme))}
     paths |= {os.path.join(sys.base_prefix, "lib"), os.path.join(sys.base_exec_prefix, "lib")}
@@ -57,7 +59,7 @@ def readable() -> list[str]:
         "/usr/share/fontconfig", "/etc/fonts", "/etc/localtime", "/etc/ld.so.cache", "/etc/mime.types",
         "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
     )  # fmt: skip
-    return sorted({os.path.realpath(path) for path in paths.union(system) if os.path.exists(path)})
+    return tuple(sorted({os.path.realpath(path) for path in paths.union(system) if os.path.exists(path)}))
 
 
 def folders(folder: str) -> tuple[list[str], list[str]]:
@@ -70,10 +72,10 @@ def folders(folder: str) -> tuple[list[str], list[str]]:
 # --- in the worker --------------------------------------------------------------------------------
 
 
-def limit(level: str, memory_bytes: int, file_bytes: int, cpu: int | None) -> dict[str, Any]:
+def limit(level: str, memory_bytes: int, file_bytes: int) -> dict[str, Any]:
     """Put the resource limits on this process, before any generated code is in it; return those that are in force.
 
-    memory_bytes: address space beyond what the zygote had already. cpu: the only one it may use; None: all.
+    memory_bytes: address space beyond what the zygote had already.
     """
     wanted = {
         "memory_bytes": (resource.RLIMIT_AS, memory_bytes),
@@ -88,10 +90,6 @@ def limit(level: str, memory_bytes: int, file_bytes: int, cpu: int | None) -> di
     for name, (which, value) in wanted.items():
         more = inherited if which == resource.RLIMIT_AS else 0
         facts[name] = value if _lower(which, value + more) else None
-    if level != "unsafe" and cpu is not None:
-        os.sched_setaffinity(0, {cpu})
-        os.setpriority(os.PRIO_PROCESS, 0, 19)
-        facts |= {"cpus": 1, "nice": 19}
     facts["no_new_privs"] = _prctl(_PR_SET_NO_NEW_PRIVS, 1) == 0
     return facts
 
@@ -106,6 +104,9 @@ def enclose(level: str, folder: str, broker: Link | None) -> dict[str, Any]:
         return facts
     if sys.platform != "linux" or not syscalls.known_machine():
         raise OSError(f"no system call filter for {sys.platform} on {platform.machine()}")
+    os.sched_setaffinity(0, {ctypes.CDLL(None).sched_getcpu()})  # the one it is on: moving takes milliseconds
+    os.setpriority(os.PRIO_PROCESS, 0, 19)
+    facts |= {"cpus": 1, "nice": 19}
     _give_up_capabilities()
     read, change = folders(folder)
     if level == "full":

@@ -320,7 +320,7 @@ def _live(fd: int, broker: int | None) -> NoReturn:
     builtins.input = no_input
     sys.argv, sys.dont_write_bytecode = [""], True
     sys.path.insert(0, os.getcwd())
-    facts = confine.limit(level, start["memory_bytes"], start["file_bytes"], start["cpu"])
+    facts = confine.limit(level, start["memory_bytes"], start["file_bytes"])
     facts |= confine.enclose(level, folder, Link(broker) if broker else None)
     worker = Worker(sock, start)
     worker.send({"type": "hello", "facts": facts})

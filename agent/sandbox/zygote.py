@@ -35,6 +35,7 @@ def main(fd: int, parent: int, preload: bool) -> NoReturn:
     host.set_inheritable(False)
     loaded = list(_preload()) if preload else []
     host.sendall(json.dumps({"loaded": loaded, "threads": _threads(), "python": sys.version.split()[0]}).encode())
+    confine.readable()  # searched for once
     gc.collect()
     gc.freeze()  # else each worker's first collection copies every page
     ending: set[int] = set()  # brokers, and workers that take a while to die
