@@ -137,7 +137,7 @@ class Session:
         return "x" * min(int(n), 8 << 20)
 
     def _get_rows(self, n: int) -> list[dict[str, object]]:
-        return [{"id": f"r{i}", "text": "word " * (i % 7 + 1), "label": i % 3, "score": i / 10} for i in range(n)]
+        return [{"id": f"r{i}", "text": "word " * (i % 7 + 1), "label": i % 3} for i in range(n)]
 
 
 class OneLine(logging.Formatter):

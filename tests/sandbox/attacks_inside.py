@@ -25,12 +25,14 @@ _PROTOCOL = (
         "protocol",
         (FRAME + f"frame({_DONE})\nn = 0\nwhile True: n += 1",),
         "run on after the host took the step for ended",
+        recovers=True,
     ),
     Case(
         "done_many_times",
         "protocol",
         (FRAME + f"for n in range(50): frame({_DONE})",),
         "have a forged end taken for that of the next step",
+        recovers=True,
     ),
     Case(
         "ready_again",
@@ -249,6 +251,7 @@ _NEXT_STEP = (
             "import atexit, gc, sys, threading\ndef forever(*a):\n    while True: pass\nsys.excepthook = sys.unraisablehook = threading.excepthook = forever\natexit.register(forever)\ngc.callbacks.append(lambda *a: None)\nsys.setswitchinterval(1000)\nsys.addaudithook(lambda event, args: forever() if event in ('compile', 'exec') else None)",
         ),
         "catch the next step in a hook for ever",
+        recovers=True,
     ),
     Case(
         "settrace_loop",
@@ -390,7 +393,7 @@ _AMOUNTS = (
         "pipe_memory",
         "dos",
         (
-            "import fcntl, os, socket\nheld = []\ntry:\n    for n in range(4000):\n        r, w = os.pipe(); held.append((r, w))\n        os.set_blocking(w, False)\n        try: fcntl.fcntl(w, 1031, 1 << 20)\n        except OSError: pass\n        try:\n            while True: os.write(w, b'x' * 65536)\n        except BlockingIOError: pass\nexcept OSError as error: print(error, len(held))",
+            "import fcntl, os, socket\nheld = []\ntry:\n    for n in range(4000):\n        r, w = os.pipe(); held.append((r, w))\n        os.set_blocking(w, False)\n        try: fcntl.fcntl(w, 1031, 1 << 20)\n        except OSError: pass\n        try:\n            while True: os.write(w, b'x' * 65536)\n        except BlockingIOError: pass\nexcept OSError as error: print(error, len(held))\nfor r, w in held: os.close(r); os.close(w)",
         ),
         "take the kernel's memory by pipes",
     ),
@@ -431,6 +434,7 @@ _AMOUNTS = (
             "import os, threading\ndef f():\n    while True: os.write(1, b'late' * 9000)\nthreading.Thread(target=f, daemon=True).start()",
         ),
         "print while no step runs",
+        recovers=True,
     ),
 )
 

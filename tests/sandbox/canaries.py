@@ -202,9 +202,15 @@ def strange_descriptors(pid: int | None) -> list[str]:
     for entry in os.scandir(f"/proc/{pid}/fd") if pid else ():
         target = os.readlink(entry.path)
         usual = target.startswith(("socket:", "pipe:", "/dev/null", f"{SESSIONS}/")) or target in _USUAL
-        if not usual:
+        if not usual and not _only_a_path(pid, entry.name):
             found.append(target)
     return found
+
+
+def _only_a_path(pid: int | None, number: str) -> bool:
+    """Opened with O_PATH: it names a file, and neither reads nor writes it."""
+    flags = re.search(r"flags:\s+(\d+)", Path(f"/proc/{pid}/fdinfo/{number}").read_text())
+    return bool(flags and int(flags[1], 8) & os.O_PATH)
 
 
 def ipc_objects() -> list[str]:

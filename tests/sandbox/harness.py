@@ -18,7 +18,7 @@ _AT_ONCE = 2
 
 
 class Impossible(Exception):
-    """No such place can be made here, or the app does not start in it."""
+    """No such place can be made here."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Case:
     steps: tuple[str, ...]
     must_not: str
     wall: float = 2.0  # limit of each step
+    recovers: bool = False  # enough if a later step works: the code has harmed its own session only
 
 
 @dataclass(frozen=True)
@@ -56,42 +57,73 @@ def attack_together(cases: Sequence[Case], level: str, python: str = sys.executa
     return verdicts
 
 
+def work(cases: Sequence[Honest], level: str, python: str = sys.executable) -> dict[str, list[str]]:
+    """Each honest session in one app; what differs from what it must give, by name. Raises Impossible."""
+    order = {"level": level, "cases": [{"name": c.name, "steps": c.steps, "expected": True} for c in cases]}
+    found = {
+        line["name"]: line["answers"] for line in _keeper(order, python, _SECONDS + 5 * len(cases)) if "name" in line
+    }
+    return {case.name: differences(case, found[case.name]) for case in cases}
+
+
+def differences(case: Honest, answers: Sequence[dict[str, Any]]) -> list[str]:
+    """Where the answers are not to the character what they must be. Of an error, its last line must be as given."""
+    found = []
+    for number, (wanted, answer) in enumerate(zip(case.expected, answers, strict=True), 1):
+        error = str(answer["error"]).strip()
+        if wanted["err"] and wanted["err"] in error.rpartition("\n")[2]:
+            error = wanted["err"]
+        given = {
+            "out": answer["output"],
+            "value": answer["value"] or None,
+            "err": error or None,
+            "final": answer["final"],
+        }
+        found += [
+            f"step {number}: {key} {given[key]!r}, not {wanted[key]!r}" for key in given if given[key] != wanted[key]
+        ]
+    return found
+
+
+def inside(module: str, argument: object, seconds: float, python: str = sys.executable) -> list[dict[str, Any]]:
+    """What a module of ours prints when it runs as the app in a place of its own. Raises Impossible."""
+    return _keeper({"module": module, "argument": argument}, python, seconds)
+
+
 def _place(cases: Sequence[Case], level: str, python: str) -> list[Verdict]:
     """The verdicts up to the first with a breach: what comes after one proves nothing."""
-    order = {
-        "level": level,
-        "python": python,
-        "cases": [{"name": case.name, "steps": list(case.steps), "wall": case.wall} for case in cases],
-    }
+    listed = [{"name": case.name, "steps": case.steps, "wall": case.wall, "recovers": case.recovers} for case in cases]
     verdicts, left = [], ["the keeper ended early"]
-    for line in _keeper(order, _SECONDS + sum((case.wall + 5) * len(case.steps) for case in cases)):
-        if "impossible" in line:
-            raise Impossible(line["impossible"])
+    seconds = _SECONDS + sum((case.wall + 20) * len(case.steps) for case in cases)
+    for line in _keeper({"level": level, "cases": listed}, python, seconds):
         if "left" in line:
             left = line["left"]
         else:
             verdicts.append(Verdict(**line))
-    if not verdicts:
-        raise Impossible("the keeper gave no verdict")
     if not verdicts[-1].breaches:
         verdicts[-1].breaches.extend(left)
     return verdicts
 
 
-def _keeper(order: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+def _keeper(order: dict[str, Any], python: str, seconds: float) -> list[dict[str, Any]]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.sandbox.keeper"],
-        input=json.dumps(order),
+        input=json.dumps(order | {"python": python}),
         cwd=REPO,
-        env=environment,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         timeout=seconds,
     )
-    if done.stderr:
-        raise Impossible(f"the keeper failed: {done.stderr[-2000:]}")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    lines = [dict(json.loads(line)) for line in done.stdout.splitlines()]
+    for line in lines:
+        if "impossible" in line:
+            raise Impossible(line["impossible"])
+        if "failed" in line:
+            raise RuntimeError(line["failed"])
+    if done.stderr or not lines:
+        raise RuntimeError(f"the keeper failed: {done.stderr[-2000:]}")
+    return lines
 
 
 def table(verdicts: dict[str, Verdict], cases: Iterable[Case]) -> str:

@@ -35,4 +35,5 @@ def after_all(python: str = sys.executable) -> None:
 
 def read(folder: Path, path: str) -> str:
     """A file of a session as the host reads it for a tool."""
-    return (folder / path).read_text(errors="replace")[:100_000]
+    with open(folder / path, errors="replace") as file:
+        return file.read(100_000)
