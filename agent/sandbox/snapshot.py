@@ -22,7 +22,7 @@ from typing import Any
 from .definitions import Definition, definitions, looked_up, remember_source
 
 EACH = 64 << 20  # bytes of one pickle, at most
-IN_ALL = 256 << 20
+IN_ALL = 128 << 20  # twice of it lies on the disk while it is replaced
 EARLY = 1 << 20  # bytes of a value that definitions need while they run
 SECONDS = 1.0  # for all of a save, about
 _LENGTH = struct.Struct(">Q")
@@ -76,9 +76,10 @@ class _Pickler(pickle.Pickler):
 
 
 class Snapshot:
-    def __init__(self, path: str, names: dict[str, Any], given: dict[str, Any]) -> None:
+    def __init__(self, folder: str, names: dict[str, Any], given: dict[str, Any]) -> None:
         """names: the namespace to keep. given: what the worker itself put there, by name."""
-        self._path, self._names, self._given = path, names, given
+        self._saved, self._draft = os.path.join(folder, "variables"), os.path.join(folder, "draft")
+        self._names, self._given = names, given
         self._defined: dict[str, Definition] = {}  # in the order in which they were made
         self._before: dict[str, Any] = {}
         self._hopeless: dict[str, tuple[int, type, str]] = {}  # values that cannot be pickled, and why
@@ -105,7 +106,7 @@ class Snapshot:
     # --- save -----------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Replace the file by what is there now; about SECONDS at most."""
+        """Write what is there now as a draft, for the host to put in the file's place; about SECONDS at most."""
         self._defined = {name: made for name, made in self._defined.items() if self._names.get(name) is made.value}
         modules, values = {}, {}
         for name, value in self._names.items():
@@ -115,8 +116,8 @@ class Snapshot:
                 modules[name] = value.__name__
             else:
                 values[name] = value
-        draft = self._path + ".new"
-        with open(draft, "wb") as file:
+        unfinished = self._draft + ".new"
+        with open(unfinished, "wb") as file:
             pickles, lost = _Writer(file, frozenset(self._defined) | frozenset(self._given)).write(
                 values, self._attributes(), self._evaluated_by_definitions(), self._hopeless
             )
@@ -130,7 +131,7 @@ class Snapshot:
             }
             contents = json.dumps(table).encode()
             file.write(contents + _LENGTH.pack(len(contents)))
-        os.replace(draft, self._path)
+        os.replace(unfinished, self._draft)
 
     def _attributes(self) -> dict[str, Any]:
         """Plain values that lie on own classes and functions, as "Class.attribute": code may have changed them."""
@@ -151,7 +152,7 @@ class Snapshot:
     def restore(self) -> dict[str, str]:
         """Load what was saved into the namespace; returns the names that are not there again, with the reason."""
         try:
-            with open(self._path, "rb") as file:
+            with open(self._saved, "rb") as file:
                 return self._load(file)
         except FileNotFoundError:
             return {}

@@ -116,7 +116,7 @@ class Worker:
         given = {tool["name"]: self._tools.function(**tool) for tool in start["tools"]}
         given |= {"final_answer": self._final_answer(), "ToolError": ToolError, "ToolRefused": ToolRefused}
         self._names.update(given)
-        self._snapshot = Snapshot(os.path.join(start["folder"], "state", "variables"), self._names, given)
+        self._snapshot = Snapshot(os.path.join(start["folder"], "state"), self._names, given)
 
     # --- what the host hears and says -------------------------------------------------------------
 
