@@ -20,6 +20,7 @@ from agent.sandbox import confine
 from agent.sandbox.forks import Zygote, environment
 from agent.sandbox.messages import Broken, CallAsked, Done, Hello, LostName, Ready, Splitter
 from agent.sandbox.protocol import TO_WORKER, pack
+from agent.sandbox.seal import Slot
 from tools.desk import Stopped
 
 _PIPE_BYTES = 256 << 10
@@ -34,7 +35,7 @@ class Start:
 
     level: str
     folder: str
-    restore: bool = False
+    restore: Slot | None = None  # which of the saved variables it begins with
     tools: tuple[dict[str, str], ...] = ()
     memory_bytes: int = 3 << 30  # of address space, beyond the zygote's
     file_bytes: int = 256 << 20

@@ -67,7 +67,7 @@ class Usage:
 def usage(folders: list[Path], most: Usage) -> Usage:
     """Count until a limit is passed: hostile trees are neither followed to their depth nor to their end."""
     size = entries = deepest = 0
-    for entry, depth, _ in _walk(folders, most.depth):
+    for entry, depth, _ in _walk(folders, most.depth + 1):
         size, entries, deepest = size + entry.st_blocks * 512, entries + 1, max(deepest, depth)
         if size > most.bytes or entries > most.entries or deepest > most.depth:
             break

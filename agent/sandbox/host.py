@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import keyword
+import logging
 import sys
 import threading
 import time
@@ -26,7 +27,7 @@ from agent.sandbox.files import Usage, remove_since
 from agent.sandbox.forks import zygote
 from agent.sandbox.levels import Level
 from agent.sandbox.messages import Broken, Done
-from agent.sandbox.seal import Seal, owner_key
+from agent.sandbox.seal import Seal, Slot, owner_key
 from agent.sandbox.seats import seats
 from agent.sandbox.step import Ended, Output, Step
 from agent.sandbox.watch import Ceiling, Watch
@@ -35,6 +36,8 @@ from tools.desk import Problem, Stopped
 __all__ = ["CallTool", "Executor", "Limits", "Lost", "StepResult", "ToolCall", "ToolStub"]
 
 _LETTING_GO = 1.0  # seconds
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,8 @@ class Executor:
         printed = output.end()
         cause = self._cause(ended)
         if ended.done:
-            self._seal.commit()
+            if ended.done.saved is not None:
+                self._seal.mark(ended.done.saved)
         elif ended.begun:
             cause = self._end(cause)
         if ended.why == "disk":
@@ -221,7 +225,7 @@ class Executor:
     def _result(self, ended: Ended, cause: str, output: str, seconds: float) -> StepResult:
         restarted, self._restarted = self._restarted, ""
         lost, self._lost = tuple(Lost(name, why) for name, why in self._lost.items()), {}
-        done = ended.done or Done(type="done", value="", error="", final=False, answer=None)
+        done = ended.done or Done(type="done", value="", error="", final=False, answer=None, saved=None)
         error = done.error
         if ended.why:
             after = (
@@ -285,23 +289,29 @@ class Executor:
                     f"No code runs here: the sandbox is at the level {self.level}.", "Call the tools by name."
                 )
             seats.take(self, stop)
-            ours = self._seal.is_ours()
-            if not ours:
-                self._lost["all variables"] = "what was saved is not as this session saved it"
             try:
-                self._child = self._start(stop, restore=ours)
-            except Broken as broken:
-                self._lost["all variables"] = f"loading them failed: {broken}"
-                try:
-                    self._child = self._start(stop, restore=False)
-                except Broken as again:
-                    seats.leave(self)
-                    raise Problem(
-                        f"Python could not be started here: {again}.", "Look into the log of the app."
-                    ) from None
+                self._child = self._start_with_variables(stop)
+            except BaseException:
+                seats.leave(self)
+                raise
         return self._child
 
-    def _start(self, stop: Callable[[], bool], restore: bool) -> Child:
+    def _start_with_variables(self, stop: Callable[[], bool]) -> Child:
+        saved = self._seal.last()
+        if saved is None and self._seal.has_any():
+            self._lost["all variables"] = "what is saved is not what this session has saved"
+        try:
+            return self._start(stop, saved)
+        except Broken as broken:
+            _log.warning("a worker could not start: %s", broken)
+            if saved is not None:
+                self._lost["all variables"] = f"loading them failed: {broken}"
+        try:
+            return self._start(stop, None)
+        except Broken as broken:
+            raise Problem(f"Python could not be started here: {broken}.", "Look into the log of the app.") from None
+
+    def _start(self, stop: Callable[[], bool], restore: Slot | None) -> Child:
         """Raises Broken when it does not become ready in time, Stopped."""
         child = Child(self._folder, self._zygote, brokered=self.level == "brokered")
         try:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from agent.sandbox.protocol import FROM_WORKER, HEADER
+from agent.sandbox.seal import Slot
 
 
 class Broken(Exception):
@@ -52,13 +53,14 @@ class CallAsked(_Message):
 
 
 class Done(_Message):
-    """The step is over and its variables are saved."""
+    """The step is over. saved: in which file its variables are; None: they could not be saved."""
 
     type: Literal["done"]
     value: str = Field(max_length=_SHOWN)
     error: str = Field(max_length=_SHOWN)
     final: bool
     answer: JsonValue
+    saved: Slot | None
 
 
 Message = Annotated[Hello | Ready | CallAsked | Done, Field(discriminator="type")]

@@ -1,6 +1,7 @@
-"""Marks on what workers save, by which the host knows it again: nobody else's, and nothing older or forged.
+"""Marks on what workers save, by which the host knows it again: not another user's, and not forged.
 
-The host never looks into it. A worker leaves its draft; the host marks it and puts it in the place of the one before.
+A worker saves into two files by turns, so that one is always whole. The host never looks into them: it marks the one
+that a finished step names, and hands a new worker the last one whose mark is right.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ import hmac
 import os
 import secrets
 import stat
+import struct
 import threading
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
-DRAFT, STATE = "draft", "variables"  # in state/, which the worker may change
-_MARKS = "variables.marks"  # beside it: only the host can
+Slot = Literal[0, 1]
+SLOTS: tuple[Slot, ...] = (0, 1)
+
+_MARK = struct.Struct(">Q32s")  # when: a count; what: of the content, with the owner's key
 _KEY_BYTES = 32
-_KEPT = 2  # marks of before: a crash may have kept the state of one of them
 
 _making = threading.Lock()
 
@@ -36,52 +39,63 @@ def owner_key(folder: Path, owner: str) -> bytes:
 
 
 class Seal:
-    """For the variables of one session in folder."""
+    """For the variables of one session in folder. state/ is the worker's to change, the marks beside it are not."""
 
     def __init__(self, folder: Path, key: bytes) -> None:
-        self._marks, self._key = folder / _MARKS, key
-        self._draft, self._state = folder / "state" / DRAFT, folder / "state" / STATE
+        self._folder, self._key = folder, key
+        self._marks = folder / "variables.marks"
 
-    def commit(self) -> None:
-        """Take up the draft, if there is one. No worker may be running. A crash at any point leaves the old or the new."""
-        try:
-            with self._open(self._draft) as draft:
-                mark = self._mark(draft)
-        except OSError:  # none, or something that is no file
-            return
-        marks = self._marks.with_suffix(".new")
-        marks.write_text("\n".join([*self._known()[-_KEPT:], mark]))
-        os.replace(marks, self._marks)
-        os.replace(self._draft, self._state)
+    def mark(self, slot: Slot) -> None:
+        """Take up what a worker, now stopped, has saved there. Something that is no file is not taken up."""
+        marks = self._read()
+        if content := self._content(slot):
+            count = max(count for count, _ in marks) + 1
+            file = os.open(self._marks, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:  # in place: a rename costs a millisecond, and a torn mark costs one step's variables
+                os.pwrite(file, _MARK.pack(count, content), slot * _MARK.size)
+            finally:
+                os.close(file)
 
-    def is_ours(self) -> bool:
-        """Whether what is saved may be loaded; True also when there is nothing."""
+    def last(self) -> Slot | None:
+        """Where the newest variables are; None when there are none, or none of ours."""
+        marks = self._read()
+        for slot in sorted(SLOTS, key=lambda slot: -marks[slot][0]):
+            if (content := self._content(slot)) and hmac.compare_digest(content, marks[slot][1]):
+                return slot
+        return None
+
+    def has_any(self) -> bool:
+        """Whether anything was ever saved, ours or not."""
+        return any((self._folder / "state" / name(slot)).exists() for slot in SLOTS)
+
+    def _read(self) -> list[tuple[int, bytes]]:
         try:
-            with self._open(self._state) as state:
-                mark = self._mark(state)
+            data = self._marks.read_bytes()
         except FileNotFoundError:
-            return True
-        except OSError:
-            return False
-        return any(hmac.compare_digest(mark, known) for known in self._known())
+            data = b""
+        data = data[: 2 * _MARK.size].ljust(2 * _MARK.size, b"\0")
+        return [_MARK.unpack_from(data, slot * _MARK.size) for slot in SLOTS]
 
-    def _known(self) -> list[str]:
+    def _content(self, slot: Slot) -> bytes:
         try:
-            return self._marks.read_text().split()
-        except (FileNotFoundError, UnicodeDecodeError):
-            return []
+            with _open(self._folder / "state" / name(slot)) as file:
+                mark = hmac.new(self._key, digestmod="sha256")
+                while piece := file.read(1 << 20):
+                    mark.update(piece)
+        except OSError:
+            return b""
+        return mark.digest()
 
-    def _mark(self, file: BinaryIO) -> str:
-        mark = hmac.new(self._key, digestmod="sha256")
-        while piece := file.read(1 << 20):
-            mark.update(piece)
-        return mark.hexdigest()
 
-    @staticmethod
-    def _open(path: Path) -> BinaryIO:
-        """Only a plain file: the code may have put anything there."""
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            os.close(file)
-            raise OSError("no plain file")
-        return os.fdopen(file, "rb")
+def name(slot: Slot) -> str:
+    """Of the file, in state/."""
+    return f"variables.{slot}"
+
+
+def _open(path: Path) -> BinaryIO:
+    """Only a plain file: the code may have put anything there."""
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError("no plain file")
+    return os.fdopen(file, "rb")

@@ -35,7 +35,8 @@ class Watch:
 
     def __init__(self, pid: int, folders: list[Path], most: Ceiling) -> None:
         self._pid, self._folders, self._most = pid, folders, most
-        self._look = self._look_at_disk = 0.0
+        self._look = time.monotonic() + LOOK_SECONDS
+        self._look_at_disk = 0.0
         self._cpu_before = self._process()[0]
         # What tools have put there is not the code's: it may be over from the start, and then not grow.
         there = usage(folders, most.disk)

@@ -142,8 +142,8 @@ class Worker:
                 self._tools.answered(message)
         os._exit(0)
 
-    def serve(self, restore: bool) -> NoReturn:
-        lost = self._snapshot.restore() if restore else {}
+    def serve(self, restore: int | None) -> NoReturn:
+        lost = {} if restore is None else self._snapshot.restore(restore)
         self.send({"type": "ready", "lost": [{"name": name, "why": why} for name, why in lost.items()]})
         threading.Thread(target=self.listen, name="host", daemon=True).start()
         while True:
@@ -172,7 +172,8 @@ class Worker:
         problem = self._guarded(work)
         self._tools.open = False
         self._guarded(lambda: self._snapshot.closed(name, code))
-        unsaved = self._guarded(self._snapshot.save)
+        saved: list[int] = []
+        unsaved = self._guarded(lambda: saved.append(self._snapshot.save()))
         if unsaved and not isinstance(unsaved, KeyboardInterrupt):  # an interrupt keeps the save before
             print(f"The variables could not be saved; a restart brings older ones back: {unsaved!r}", file=sys.stderr)
         for stream in (sys.stdout, sys.stderr):
@@ -188,6 +189,7 @@ class Worker:
             "error": error,
             "final": final is not None,
             "answer": final[0] if final else None,
+            "saved": saved[0] if saved else None,
         }
 
     def _execute(self, code: str, name: str) -> str:
