@@ -14,13 +14,12 @@ import re
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from agent.approval import Approvals
 from agent.events import ApprovalAsked, Event
-from agent.sandbox.host import Executor, Limits, StepResult, ToolCall, ToolStub
+from agent.sandbox.host import Executor, StepResult, ToolCall, ToolStub
 from agent.sandbox.levels import Level
 from tests.sandbox import levels
 from tools.cards import Answer, Delete
@@ -55,8 +54,8 @@ class Session:
         self.pushed = 0
         self._approvals = Approvals(self._on_event)
         self._lock = threading.Lock()
-        limits = replace(Limits(), wall_seconds=wall)
-        self.code: Executor = levels.executor(level, folder, self._call, STUBS, self._on_output, limits, python)
+        limits = levels.limits(level, wall)
+        self.code = Executor(folder, self._call, STUBS, self._on_output, limits, level=level, python=python)
 
     def run(self, source: str) -> dict[str, object]:
         self.running, self._in_step = True, 0
@@ -107,8 +106,8 @@ class Session:
             self.outside_steps += not self.running
         return getattr(self, f"_{call.name}")(*call.args, **call.kwargs)
 
-    def _push_to_hub(self, repo: str, **_: Any) -> str:
-        said = self._approvals.ask("call", Delete(repo=str(repo)), threading.Event())
+    def _push_to_hub(self, *args: Any, **_: Any) -> str:
+        said = self._approvals.ask("call", Delete(repo=str(args)), threading.Event())
         if said.answer.verdict != "yes":
             raise Refused("The user said no.", "Do not ask for the same again.")
         self.pushed += 1

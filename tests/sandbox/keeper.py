@@ -226,9 +226,9 @@ class Keeper:
         if not answer["sound"]:
             yield "the app's own modules were changed"
         for chance in range(2 if recovers else 0, -1, -1):
-            following = self.app.ask(60, do="run", session=str(number), code="print(20 + 22)\nprint(add(1, 2))")
+            following = self.app.ask(60, do="run", session=str(number), code="print(20 + 22)\nadd(1, 2)")
             yield from (f"{place} leaked" for place in self.known.leaked(json.dumps(following)))
-            if following["output"] == "42\n3\n":
+            if following["value"] == "3" and (following["output"] == "42\n" or recovers):
                 break
             if not chance:
                 yield f"the next step fails: {following['output'][:200]!r} {following['error'][-400:]!r}"
