@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.made-from-pins
 
-.PHONY: run env test check bench pins
+.PHONY: run env test check bench test-sandbox bench-sandbox pins
 run: env
 	$(BIN)/python app.py
 
@@ -27,6 +27,13 @@ check: env
 
 bench: env
 	$(BIN)/python -m bench
+
+# All attacks, all honest snippets, 100,000 frames. `make test` runs a part of them.
+test-sandbox: env
+	ML_INTERN_SANDBOX=whole $(BIN)/python -m pytest tests/sandbox
+
+bench-sandbox: env
+	$(BIN)/python -m bench.sandbox
 
 # Compile the pins anew from pyproject.toml. requirements.txt is what a Space installs beside its own gradio.
 pins: env

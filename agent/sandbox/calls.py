@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextvars
+import json
 import logging
+import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
 
 from pydantic import JsonValue
@@ -16,7 +20,10 @@ from agent.sandbox.messages import Broken, CallAsked
 from tools.desk import Problem, Refused, Stopped
 
 AT_ONCE = 8  # calls that run side by side; the rest wait their turn
-_PATIENTLY, _BRIEFLY = 60.0, 0.05  # seconds for the worker to take a result
+_PATIENTLY, _BRIEFLY = 600.0, 0.05  # seconds for the worker to take a result: others may have their turn before it
+_INLINE_BYTES = 1 << 20
+_FILE_BYTES = 64 << 20
+RESULT = ".result-"  # how the files begin in which large results travel
 _STOPPING = "The step is being stopped."
 
 _log = logging.getLogger(__name__)
@@ -42,8 +49,10 @@ Send = Callable[[dict[str, object], float], None]
 class Calls:
     """Runs what is added in threads of its own, each in a copy of the context in which this was made."""
 
-    def __init__(self, call_tool: CallTool, names: Collection[str], limit: int, send: Send) -> None:
+    def __init__(self, call_tool: CallTool, names: Collection[str], limit: int, send: Send, inbox: Path) -> None:
+        """inbox: where results go that are too large for a message; only the host writes there."""
         self._call_tool, self._names, self._left, self._limit, self._send = call_tool, names, limit, limit, send
+        self._inbox = inbox
         self._context = contextvars.copy_context()
         self._lock = threading.Lock()
         self._waiting: SimpleQueue[CallAsked | None] = SimpleQueue()
@@ -66,10 +75,13 @@ class Calls:
     @property
     def full(self) -> bool:
         """Take no further call yet: what a worker asks for is held in memory."""
-        return len(self._asked) >= 2 * AT_ONCE
+        return len(self._asked) >= AT_ONCE
 
     def add(self, call: CallAsked) -> None:
+        """Raises Broken for an id that is open already."""
         with self._lock:
+            if call.id in self._asked:
+                raise Broken("an id of a call that is still open")
             if not self._asked:
                 self._since = time.monotonic()
             self._asked[call.id] = call
@@ -134,8 +146,8 @@ class Calls:
         message: dict[str, object] = {"type": "result", "id": call.id}
         try:
             try:
-                self._send(message | result, seconds)
-            except (TypeError, ValueError) as error:
+                self._send(message | self._filed(result), seconds)
+            except (TypeError, ValueError, OSError) as error:
                 self._send(message | _problem(f"The result of {call.name} cannot be handed over: {error}."), seconds)
         except Broken:
             return False
@@ -144,6 +156,18 @@ class Calls:
                 if self._asked.pop(call.id, None) and not self._asked:
                     self._seconds += time.monotonic() - self._since
         return True
+
+    def _filed(self, result: dict[str, object]) -> dict[str, object]:
+        """A result that is too large for a message, as the name of a file with it."""
+        data = json.dumps(result.get("value"))
+        if len(data) <= _INLINE_BYTES:
+            return result
+        if len(data) > _FILE_BYTES:
+            raise ValueError(f"it has {len(data):,} bytes, and {_FILE_BYTES:,} is the most")
+        path = self._inbox / f"{RESULT}{secrets.token_hex(8)}.json"
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
+            file.write(data)
+        return {"ok": True, "file": str(path)}
 
 
 def _problem(message: str) -> dict[str, object]:

@@ -8,41 +8,49 @@ import os
 import select
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from agent.sandbox import confine
-from agent.sandbox.messages import Broken, CallAsked, Done, Hello, Ready, Splitter
-from agent.sandbox.protocol import TO_WORKER, pack
+from pydantic import JsonValue
 
-_BOOT = """
-import sys, types
-package = sys.modules["sandbox"] = types.ModuleType("sandbox")
-package.__path__ = [sys.argv[1]]
-from sandbox.worker import main
-main(int(sys.argv[2]))
-"""  # loads the worker's modules from their folder, and nothing else of the app
+from agent.sandbox import confine
+from agent.sandbox.forks import Zygote, environment
+from agent.sandbox.messages import Broken, CallAsked, Done, Hello, LostName, Ready, Splitter
+from agent.sandbox.protocol import TO_WORKER, pack
+from agent.sandbox.seal import Slot
+from tools.desk import Stopped
 
 _PIPE_BYTES = 256 << 10
 _CHUNK = 64 << 10
+_DYING_SECONDS = 0.5
+_START_SECONDS = 20.0  # to load the variables
 
-# The kernel ends a child whose PDEATHSIG is set when the thread that started it ends. This thread outlives every run.
-_births = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-births")
+
+@dataclass(frozen=True)
+class Start:
+    """What a worker is told before anything else. Bytes, and characters of a value or an error."""
+
+    level: str
+    folder: str
+    restore: Slot | None = None  # which of the saved variables it begins with
+    tools: tuple[dict[str, str], ...] = ()
+    memory_bytes: int = 3 << 30  # of address space, beyond the zygote's
+    file_bytes: int = 256 << 20
+    text_chars: int = 20_000
 
 
 class Child:
-    """A worker in folder: work/ is its directory, tmp/ its home, state/ holds its variables."""
+    """A worker in folder: work/ is its directory, tmp/ its home, state/ holds its variables, inbox/ what it is given."""
 
-    def __init__(self, folder: Path) -> None:
-        confine.hide_host()
-        for name in ("work", "tmp", "state"):
+    def __init__(self, folder: Path, zygote: Zygote, brokered: bool) -> None:
+        """Raises Broken when no process can be had."""
+        for name in ("work", "tmp", "state", "inbox"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        self.frozen = False
+        self._force = threading.Lock()
+        self._ended = ""
         self._sending = threading.Lock()
         self._torn = False  # half a frame was sent: nothing can follow
         self._splitter = Splitter()
@@ -53,36 +61,53 @@ class Child:
             with contextlib.suppress(OSError):  # over the user's share; the default does as well
                 fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         os.set_blocking(self._pipe, False)
-        here = str(Path(__file__).parent)
         try:
-            self._process = _births.submit(
-                subprocess.Popen,
-                [sys.executable, "-I", "-X", "utf8", "-c", _BOOT, here, str(theirs.fileno())],
-                cwd=folder / "work",
-                env=_environment(folder / "tmp"),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            ).result()
-        except OSError as error:
+            self._fork = zygote.fork(theirs.fileno(), out, brokered)
+        except BaseException:
             self._sock.close()
             os.close(self._pipe)
-            raise Broken(f"no process: {error.strerror}") from None
+            raise
         finally:
             theirs.close()
             os.close(out)
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        return self._fork.pid
 
     def alive(self) -> bool:
-        """False once it has ended. It is reaped by kill alone: until then its number is nobody else's."""
-        if not hasattr(os, "waitid"):  # macOS before Python 3.13: the closed socket tells
-            return True
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        """False once it has ended."""
+        return not self._ended and self._fork.alive()
+
+    def begin(self, start: Start, stop: Callable[[], bool]) -> tuple[dict[str, JsonValue], tuple[LostName, ...]]:
+        """Let it shut itself in and load the variables. Returns what is in force, and what is lost.
+
+        Raises Broken when it does not become ready in time, or is less shut in than it should be; Stopped.
+        """
+        home = os.path.join(start.folder, "tmp")
+        self.send({"type": "start", **asdict(start), "environment": environment(home)}, seconds=5)
+        until = time.monotonic() + _START_SECONDS
+        facts: dict[str, JsonValue] = {}
+        said = b""
+        try:
+            while time.monotonic() < until:
+                if stop():
+                    raise Stopped
+                said = (said + self.read_output())[:300]  # what loading prints is nobody's, unless it is the end
+                if not self.wait(0.02, output=False)[0]:
+                    continue
+                for message in self.receive():
+                    match message:
+                        case Hello():
+                            facts = message.facts
+                        case Ready() if facts.get("level") == start.level:
+                            return facts, message.lost
+                        case _:
+                            raise Broken(f"the message {message.type!r} out of turn")
+        except Broken as broken:
+            said += self.read_output()
+            raise Broken(f"{broken}: {said.decode('utf-8', 'replace').strip()}" if said else str(broken)) from None
+        raise Broken(f"it took longer than {_START_SECONDS:g} s")
 
     # --- talking ----------------------------------------------------------------------------------
 
@@ -144,40 +169,27 @@ class Child:
     # --- force ------------------------------------------------------------------------------------
 
     def interrupt(self) -> None:
-        os.kill(self.pid, signal.SIGINT)
+        self._signal(signal.SIGINT)
 
     def freeze(self) -> None:
         """Let nothing of it run until thaw: threads that a step has left burn no time while nobody watches."""
         if confine.DIES_WITH_HOST:  # else a frozen one would stay for ever when the host dies
-            self.frozen = True
-            os.kill(self.pid, signal.SIGSTOP)
+            self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        if self.frozen:
-            self.frozen = False
-            os.kill(self.pid, signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
     def kill(self) -> str:
         """End it and all of its process group. Returns "SIGKILL", or how it had ended before by itself."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
-        try:
-            code = self._process.wait(0.5)
-        except subprocess.TimeoutExpired:  # dying takes a while; Popen reaps it later
-            code = -signal.SIGKILL
-        self._sock.close()
-        os.close(self._pipe)
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        with self._force:
+            if not self._ended:
+                code = self._fork.end(_DYING_SECONDS)
+                self._sock.close()
+                os.close(self._pipe)
+                self._ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return self._ended
 
-
-def _environment(home: Path) -> dict[str, str]:
-    """All of the worker's environment. One thread each for the numeric libraries: the app runs beside it."""
-    return {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "HOME": str(home),
-        "TMPDIR": str(home),
-        "LANG": "C.UTF-8",
-        "LC_ALL": "C.UTF-8",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
+    def _signal(self, number: int) -> None:
+        with self._force:
+            if not self._ended:
+                self._fork.signal(number)

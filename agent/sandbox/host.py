@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import keyword
+import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,16 +20,24 @@ from typing import Self
 
 from pydantic import JsonValue
 
-from agent.sandbox import confine
-from agent.sandbox.calls import Calls, CallTool, ToolCall
-from agent.sandbox.child import Child
-from agent.sandbox.messages import Broken, Done, Hello, Ready
+from agent.sandbox import levels
+from agent.sandbox.calls import RESULT, Calls, CallTool, ToolCall
+from agent.sandbox.child import Child, Start
+from agent.sandbox.files import Usage, remove_since
+from agent.sandbox.forks import zygote
+from agent.sandbox.levels import Level
+from agent.sandbox.messages import Broken, Done
+from agent.sandbox.seal import Seal, Slot, owner_key
+from agent.sandbox.seats import seats
 from agent.sandbox.step import Ended, Output, Step
+from agent.sandbox.watch import Ceiling, Watch
 from tools.desk import Problem, Stopped
 
 __all__ = ["CallTool", "Executor", "Limits", "Lost", "StepResult", "ToolCall", "ToolStub"]
 
-_START_SECONDS = 20.0  # to start Python and to load the variables
+_LETTING_GO = 1.0  # seconds
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,8 +45,12 @@ class Limits:
     """What one session's code may use. All but memory, file size and text are per step."""
 
     wall_seconds: float = 60.0  # without the time in which a tool works or waits for the user
-    memory_bytes: int = 3 << 30  # address space, so that too much is a MemoryError
+    cpu_seconds: float = 60.0  # that too, in all of its threads
+    memory_bytes: int = 3 << 30  # address space, so that too much at once is a MemoryError
+    resident_bytes: int = 1280 << 20  # a step that really fills more is ended
     file_bytes: int = 256 << 20  # of each file
+    disk: Usage = Usage(bytes=512 << 20, entries=5_000, depth=40)  # noqa: RUF009  # frozen
+    threads: int = 100
     output_chars: int = 100_000  # kept; the rest is counted
     output_bytes: int = 16 << 20  # a step that prints more is stopped
     text_chars: int = 20_000  # of a value and of a traceback
@@ -96,11 +110,15 @@ class Executor:
         tools: Sequence[ToolStub],
         on_output: Callable[[str], None],
         limits: Limits = Limits(),  # frozen, so one for all
+        level: Level | None = None,  # None: the one in force for this app
+        key: bytes | None = None,
+        python: str = sys.executable,
     ) -> None:
         """folder: the child's own; what it held before is taken up again.
 
         call_tool runs in threads of the host, up to eight at once, in the context of the caller of run.
-        on_output gets what is printed as it is printed, in the thread of run.
+        on_output gets what is printed as it is printed, in the thread of run. key: the owner's, by which what was saved
+        is known again; without one the folder has its own.
         """
         self._folder, self._call_tool, self._tools, self._limits = folder.resolve(), call_tool, tuple(tools), limits
         self._on_output = on_output
@@ -111,6 +129,11 @@ class Executor:
         self._lost: dict[str, str] = {}
         self._running = threading.Lock()
         self._closed = False
+        self._scratch = [self._folder / name for name in ("work", "tmp", "state")]
+        self._ceiling = Ceiling(limits.cpu_seconds, limits.resident_bytes, limits.threads, limits.disk)
+        self._level = level
+        self._seal = Seal(self._folder, key or owner_key(self._folder, ""))
+        self._zygote = zygote(python)
 
     def __enter__(self) -> Self:
         return self
@@ -121,13 +144,20 @@ class Executor:
         self.close()
 
     @property
+    def level(self) -> Level:
+        """The confinement of its code; at "tools-only" and "remote" none runs here. May take a second the first time."""
+        if self._level is None:
+            self._level = levels.standing().level
+        return self._level
+
+    @property
     def pid(self) -> int | None:
         """Of the child, while there is one."""
         return self._child.pid if self._child else None
 
     def report(self) -> dict[str, JsonValue]:
-        """Which confinement is in force; the limits of the child are known once it has started."""
-        return {**confine.report(), **self._facts}  # type: ignore[dict-item]  # plain JSON values
+        """Which confinement is in force; what the child has found in force is known once it has started."""
+        return {**levels.kernel(), "level": self.level, **self._facts}
 
     def run(self, code: str, stop: threading.Event) -> StepResult:
         """Run one step.
@@ -135,7 +165,7 @@ class Executor:
         Raises Stopped, within a second, when stop is set or this is closed; the variables are kept then. Raises
         Problem when no child can be started, and what on_output raises. RuntimeError: another step is running.
         """
-        if not self._running.acquire(blocking=False):
+        if not self._running.acquire(timeout=_LETTING_GO):  # so long it may take to end an idle worker
             raise RuntimeError("another step is running in this session")
         try:
             return self._run(code, lambda: self._closed or stop.is_set())
@@ -152,21 +182,40 @@ class Executor:
         with self._running:
             self._end("")
 
+    def let_go(self) -> bool:
+        """End the child if it is idle; the next step gets another, with the variables. Says whether there is none."""
+        if not self._running.acquire(blocking=False):
+            return False
+        try:
+            self._kill()
+        finally:
+            self._running.release()
+        return True
+
     # --- a step -----------------------------------------------------------------------------------
 
     def _run(self, code: str, stop: Callable[[], bool]) -> StepResult:
         started = time.monotonic()
+        began = time.time()
         child = self._ready(stop)
-        output = Output(self._on_output, self._limits.output_chars)
-        calls = Calls(self._call_tool, self._names, self._limits.calls, child.send)
-        child.thaw()
-        ended = Step(child, calls, output, self._limits.wall_seconds, self._limits.output_bytes).run(code, stop)
+        limits, inbox = self._limits, self._folder / "inbox"
+        for old in inbox.glob(f"{RESULT}*"):
+            old.unlink(missing_ok=True)
+        output = Output(self._on_output, limits.output_chars)
+        calls = Calls(self._call_tool, self._names, limits.calls, child.send, inbox)
+        watch = Watch(child.pid, self._scratch, self._ceiling)
+        step = Step(child, calls, output, watch, limits.wall_seconds, limits.output_bytes)
+        ended = step.run(code, stop)
+        seats.used(self)
         printed = output.end()
         cause = self._cause(ended)
         if ended.done:
-            child.freeze()
-        else:
+            if ended.done.saved is not None:
+                self._seal.mark(ended.done.saved)
+        elif ended.begun:
             cause = self._end(cause)
+        if ended.why == "disk":
+            remove_since(self._scratch, began, limits.disk)
         if ended.why == "stopped":
             raise Stopped
         if not ended.done:
@@ -176,7 +225,7 @@ class Executor:
     def _result(self, ended: Ended, cause: str, output: str, seconds: float) -> StepResult:
         restarted, self._restarted = self._restarted, ""
         lost, self._lost = tuple(Lost(name, why) for name, why in self._lost.items()), {}
-        done = ended.done or Done(type="done", value="", error="", final=False, answer=None)
+        done = ended.done or Done(type="done", value="", error="", final=False, answer=None, saved=None)
         error = done.error
         if ended.why:
             after = (
@@ -196,14 +245,29 @@ class Executor:
         )
 
     def _cause(self, ended: Ended) -> str:
+        limits = self._limits
         match ended.why:
             case "time":
                 return (
-                    f"The step ran longer than {self._limits.wall_seconds:g} s, its limit (time in tools does not count), "
+                    f"The step ran longer than {limits.wall_seconds:g} s, its limit (time in tools does not count), "
                     "and was stopped; do less in one step, or run it as a job"
                 )
+            case "cpu":
+                return f"The step used more than {limits.cpu_seconds:g} s of CPU, its limit, and was stopped"
+            case "memory":
+                return (
+                    f"The step filled more than {limits.resident_bytes >> 20:,} MB of memory and was ended; "
+                    "work on a part at a time, or run it as a job"
+                )
+            case "threads":
+                return f"The step had more than {limits.threads} threads and was ended; use a pool of a few"
+            case "disk":
+                return (
+                    f"The step wrote more than {limits.disk.bytes >> 20:,} MB, {limits.disk.entries:,} files or folders, "
+                    f"or {limits.disk.depth} folders deep, and was ended; the files that it wrote were removed"
+                )
             case "output":
-                return f"The step printed more than {self._limits.output_bytes:,} bytes and was stopped; print less"
+                return f"The step printed more than {limits.output_bytes:,} bytes and was stopped; print less"
             case "stopped":
                 return "The user pressed Stop and the code did not end"
             case "gone":
@@ -220,62 +284,65 @@ class Executor:
         if stop():
             raise Stopped
         if self._child is None:
+            if self.level not in levels.RUNS_CODE:
+                raise Problem(
+                    f"No code runs here: the sandbox is at the level {self.level}.", "Call the tools by name."
+                )
+            seats.take(self, stop)
             try:
-                self._child = self._start(stop, restore=True)
-            except Broken as broken:
-                self._lost["all variables"] = f"loading them failed: {broken}"
-                try:
-                    self._child = self._start(stop, restore=False)
-                except Broken as again:
-                    raise Problem(
-                        f"Python could not be started here: {again}.", "Look into the log of the app."
-                    ) from None
+                self._child = self._start_with_variables(stop)
+            except BaseException:
+                seats.leave(self)
+                raise
         return self._child
 
-    def _start(self, stop: Callable[[], bool], restore: bool) -> Child:
-        """Raises Broken when it does not become ready in time, Stopped."""
-        until = time.monotonic() + _START_SECONDS
-        child = Child(self._folder)
+    def _start_with_variables(self, stop: Callable[[], bool]) -> Child:
+        saved = self._seal.last()
+        if saved is None and self._seal.has_any():
+            self._lost["all variables"] = "what is saved is not what this session has saved"
         try:
-            child.send(
-                {
-                    "type": "start",
-                    "restore": restore,
-                    "state": str(self._folder / "state" / "variables"),
-                    "tools": [
+            return self._start(stop, saved)
+        except Broken as broken:
+            _log.warning("a worker could not start: %s", broken)
+            if saved is not None:
+                self._lost["all variables"] = f"loading them failed: {broken}"
+        try:
+            return self._start(stop, None)
+        except Broken as broken:
+            raise Problem(f"Python could not be started here: {broken}.", "Look into the log of the app.") from None
+
+    def _start(self, stop: Callable[[], bool], restore: Slot | None) -> Child:
+        """Raises Broken when it does not become ready in time, Stopped."""
+        child = Child(self._folder, self._zygote, brokered=self.level == "brokered")
+        try:
+            self._facts, lost = child.begin(
+                Start(
+                    level=self.level,
+                    folder=str(self._folder),
+                    restore=restore,
+                    tools=tuple(
                         {"name": tool.name, "signature": tool.signature, "doc": tool.doc} for tool in self._tools
-                    ],
-                    "memory_bytes": self._limits.memory_bytes,
-                    "file_bytes": self._limits.file_bytes,
-                    "text_chars": self._limits.text_chars,
-                },
-                seconds=5,
+                    ),
+                    memory_bytes=self._limits.memory_bytes,
+                    file_bytes=self._limits.file_bytes,
+                    text_chars=self._limits.text_chars,
+                ),
+                stop,
             )
-            while time.monotonic() < until:
-                if stop():
-                    raise Stopped
-                child.read_output()  # what loading prints is nobody's
-                if not child.wait(0.02, output=False)[0]:
-                    continue
-                for message in child.receive():
-                    match message:
-                        case Hello():
-                            self._facts = message.facts
-                        case Ready():
-                            self._lost |= {lost.name: lost.why for lost in message.lost}
-                            return child
-                        case _:
-                            raise Broken(f"the message {message.type!r} out of turn")
-            raise Broken(f"it took longer than {_START_SECONDS:g} s")
         except BaseException:
             child.kill()
             raise
+        self._lost |= {gone.name: gone.why for gone in lost}
+        return child
 
     def _end(self, why: str) -> str:
         """Kill the child, if there is one; the next step gets another. Returns why, with how it ended if not by us."""
+        if how := self._kill():
+            self._restarted = why if how == "SIGKILL" else f"{why} ({how})"
+        return self._restarted if how else ""
+
+    def _kill(self) -> str:
+        """Returns how the child has ended, "SIGKILL" when by us; empty when there was none."""
         child, self._child = self._child, None
-        if child is None:
-            return ""
-        how = child.kill()
-        self._restarted = why if how == "SIGKILL" else f"{why} ({how})"
-        return self._restarted
+        seats.leave(self)
+        return child.kill() if child else ""

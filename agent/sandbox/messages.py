@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from agent.sandbox.protocol import FROM_WORKER, HEADER
+from agent.sandbox.seal import Slot
 
 
 class Broken(Exception):
     """The worker said something that no worker of ours says, or says nothing any more."""
+
+
+_ITEMS = 100_000  # values in one message: as Python objects they take a hundred times the bytes of "[],"
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+_SHOWN = 1 << 20  # characters of a value or an error; a worker of ours sends far fewer
 
 
 class _Message(BaseModel):
@@ -46,13 +53,14 @@ class CallAsked(_Message):
 
 
 class Done(_Message):
-    """The step is over and its variables are saved."""
+    """The step is over. saved: in which file its variables are; None: they could not be saved."""
 
     type: Literal["done"]
-    value: str
-    error: str
+    value: str = Field(max_length=_SHOWN)
+    error: str = Field(max_length=_SHOWN)
     final: bool
     answer: JsonValue
+    saved: Slot | None
 
 
 Message = Annotated[Hello | Ready | CallAsked | Done, Field(discriminator="type")]
@@ -77,7 +85,15 @@ class Splitter:
                 return
             body = bytes(self._bytes[HEADER.size : end])
             del self._bytes[:end]
+            if _items(body) > _ITEMS:
+                raise Broken(f"a message of more than {_ITEMS:,} values")
             try:
                 yield _messages.validate_json(body)
             except ValidationError as error:
                 raise Broken(f"a message of a wrong form ({error.errors()[0]['type']})") from None
+
+
+def _items(body: bytes) -> int:
+    """About how many values are in JSON, before any of them is made."""
+    quick = sum(map(body.count, (b",", b"[", b"{")))
+    return quick if quick <= _ITEMS else sum(map(_TEXT.sub(b"", body).count, (b",", b"[", b"{")))

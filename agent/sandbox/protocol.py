@@ -11,7 +11,7 @@ from typing import Any
 
 HEADER = struct.Struct(">I")
 FROM_WORKER = 8 << 20  # bytes in one frame, at most
-TO_WORKER = 64 << 20
+TO_WORKER = 4 << 20  # more travels as a file
 
 
 def pack(message: dict[str, Any], limit: int) -> bytes:

@@ -1,8 +1,8 @@
 """The variables of a session on disk, made and read by the worker alone. Standard library only.
 
 Modules are kept by name, what def, class and lambda made by its source, all else by pickle: together, so that shared
-references survive, or one by one when they are too much for that. The file is replaced whole, or not at all.
-Its form: the pickles, one after another, then a JSON table of contents, then that table's length.
+references survive, or one by one when they are too much for that. There are two files, written by turns, so that one is always whole.
+Their form: the pickles, one after another, then a JSON table of contents, then that table's length.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 from .definitions import Definition, definitions, looked_up, remember_source
 
 EACH = 64 << 20  # bytes of one pickle, at most
-IN_ALL = 256 << 20
+IN_ALL = 128 << 20  # twice of it lies on the disk while it is replaced
 EARLY = 1 << 20  # bytes of a value that definitions need while they run
 SECONDS = 1.0  # for all of a save, about
 _LENGTH = struct.Struct(">Q")
@@ -76,9 +76,11 @@ class _Pickler(pickle.Pickler):
 
 
 class Snapshot:
-    def __init__(self, path: str, names: dict[str, Any], given: dict[str, Any]) -> None:
+    def __init__(self, folder: str, names: dict[str, Any], given: dict[str, Any]) -> None:
         """names: the namespace to keep. given: what the worker itself put there, by name."""
-        self._path, self._names, self._given = path, names, given
+        self._files = [os.path.join(folder, f"variables.{slot}") for slot in (0, 1)]
+        self._slot = 0  # where the next save goes
+        self._names, self._given = names, given
         self._defined: dict[str, Definition] = {}  # in the order in which they were made
         self._before: dict[str, Any] = {}
         self._hopeless: dict[str, tuple[int, type, str]] = {}  # values that cannot be pickled, and why
@@ -104,8 +106,16 @@ class Snapshot:
 
     # --- save -----------------------------------------------------------------------------------------
 
-    def save(self) -> None:
-        """Replace the file by what is there now; about SECONDS at most."""
+    def save(self) -> int:
+        """Write what is there now; about SECONDS at most. Returns the number of the file, which is not the one before."""
+        slot = self._slot
+        with open(os.open(self._files[slot], os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+            self._write(file)
+            file.truncate()  # at the end: emptying a file first makes some file systems write at once
+        self._slot = 1 - slot
+        return slot
+
+    def _write(self, file: Any) -> None:
         self._defined = {name: made for name, made in self._defined.items() if self._names.get(name) is made.value}
         modules, values = {}, {}
         for name, value in self._names.items():
@@ -115,22 +125,19 @@ class Snapshot:
                 modules[name] = value.__name__
             else:
                 values[name] = value
-        draft = self._path + ".new"
-        with open(draft, "wb") as file:
-            pickles, lost = _Writer(file, frozenset(self._defined) | frozenset(self._given)).write(
-                values, self._attributes(), self._evaluated_by_definitions(), self._hopeless
-            )
-            table = {
-                "count": self._count,
-                "modules": modules,
-                "sources": {made.step: made.source for made in self._defined.values()},
-                "definitions": [[name, made.step, made.line, made.column] for name, made in self._defined.items()],
-                "pickles": pickles,
-                "lost": lost,
-            }
-            contents = json.dumps(table).encode()
-            file.write(contents + _LENGTH.pack(len(contents)))
-        os.replace(draft, self._path)
+        pickles, lost = _Writer(file, frozenset(self._defined) | frozenset(self._given)).write(
+            values, self._attributes(), self._evaluated_by_definitions(), self._hopeless
+        )
+        table = {
+            "count": self._count,
+            "modules": modules,
+            "sources": {made.step: made.source for made in self._defined.values()},
+            "definitions": [[name, made.step, made.line, made.column] for name, made in self._defined.items()],
+            "pickles": pickles,
+            "lost": lost,
+        }
+        contents = json.dumps(table).encode()
+        file.write(contents + _LENGTH.pack(len(contents)))
 
     def _attributes(self) -> dict[str, Any]:
         """Plain values that lie on own classes and functions, as "Class.attribute": code may have changed them."""
@@ -148,13 +155,12 @@ class Snapshot:
 
     # --- restore --------------------------------------------------------------------------------------
 
-    def restore(self) -> dict[str, str]:
-        """Load what was saved into the namespace; returns the names that are not there again, with the reason."""
+    def restore(self, slot: int) -> dict[str, str]:
+        """Load what was saved there into the namespace; returns the names that are not there again, with the reason."""
+        self._slot = 1 - slot
         try:
-            with open(self._path, "rb") as file:
+            with open(self._files[slot], "rb") as file:
                 return self._load(file)
-        except FileNotFoundError:
-            return {}
         except Exception as error:
             return {"all variables": f"the saved state cannot be read ({error!r})"[:300]}
 

@@ -11,21 +11,30 @@ from typing import Literal
 from agent.sandbox.calls import Calls
 from agent.sandbox.child import Child
 from agent.sandbox.messages import Broken, CallAsked, Done
+from agent.sandbox.turns import Turn, turns
+from agent.sandbox.watch import Watch
 
 _PAUSE = 0.02  # seconds between two looks at the output and at the clock
 _GRACE = 0.3  # seconds for the code to end by itself after an interrupt
 _AGAIN = 0.1  # seconds until it is interrupted again
 
-Why = Literal["", "stopped", "time", "output", "gone"]
+Why = Literal["", "stopped", "time", "output", "gone", "cpu", "memory", "threads", "disk"]
+_GENTLY: tuple[Why, ...] = (
+    "stopped",
+    "time",
+    "output",
+    "cpu",
+)  # the code may end by itself; of the others each moment counts
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a step ended. No done: the worker is of no use any more. broken: what was wrong with it."""
+    """How a step ended. Begun and no done: the worker is of no use any more. broken: what was wrong with it."""
 
     why: Why
     done: Done | None
     broken: str = ""
+    begun: bool = True
 
 
 class Output:
@@ -60,39 +69,53 @@ class Output:
 
 
 class Step:
-    def __init__(self, child: Child, calls: Calls, output: Output, wall_seconds: float, output_bytes: int) -> None:
-        self._child, self._calls, self._output = child, calls, output
+    def __init__(
+        self, child: Child, calls: Calls, output: Output, watch: Watch, wall_seconds: float, output_bytes: int
+    ) -> None:
+        self._child, self._calls, self._output, self._watch = child, calls, output, watch
         self._wall_seconds, self._output_bytes = wall_seconds, output_bytes
+        self._turn = Turn(child.thaw, child.freeze)
         self._started = time.monotonic()
         self._look = 0.0  # when the output is read next: not more often than the page can show it
         self._done: Done | None = None
 
     def run(self, code: str, stop: Callable[[], bool]) -> Ended:
-        """Run code to its end and that of its calls, or until stop or a limit, which takes _GRACE seconds more."""
+        """Run code to its end and that of its calls, or until stop or a limit, which takes _GRACE seconds more.
+
+        The child is frozen before and after.
+        """
+        turns.enter(self._turn)
         try:
-            ended = self._watch(code, stop)
+            ended = self._watched(code, stop)
         finally:
             self._calls.close()
+            self._child.freeze()
+            turns.leave(self._turn)
         self._drain()
         return ended
 
-    def _watch(self, code: str, stop: Callable[[], bool]) -> Ended:
+    def _watched(self, code: str, stop: Callable[[], bool]) -> Ended:
         why: Why = ""
         kill = again = 0.0
+        sent = False
         try:
-            self._child.send({"type": "run", "code": code}, seconds=1)
             while True:
                 now = time.monotonic()
                 if not why and (why := self._over(stop)):
-                    kill, again = now + _GRACE, now
+                    kill, again = now + _GRACE * (why in _GENTLY), now
+                    turns.leave(self._turn)
+                    self._child.thaw()  # whoever's turn it is: to end it takes but a moment
                     self._calls.abandon()
                 if self._done and (why or not self._calls.active):
                     break
-                if why and now >= kill:
-                    return Ended(why, None)
+                if why and (now >= kill or not sent):
+                    return Ended(why, None, begun=sent)
                 if why and now >= again:
                     again = now + _AGAIN
                     self._child.interrupt()
+                if not sent and self._turn.running:
+                    self._child.send({"type": "run", "code": code}, seconds=1)
+                    sent = True
                 self._take()
         except Broken as broken:
             return Ended(why or "gone", None, str(broken))
@@ -105,9 +128,12 @@ class Step:
             return ""
         if not self._child.alive():
             return "gone"
-        if time.monotonic() - self._started - self._calls.seconds() > self._wall_seconds:
+        turns.look(self._turn, in_tools=self._calls.active > 0)
+        if time.monotonic() - self._started - self._calls.seconds() - self._turn.waited > self._wall_seconds:
             return "time"
-        return "output" if self._output.bytes > self._output_bytes else ""
+        if self._output.bytes > self._output_bytes:
+            return "output"
+        return self._watch.over()
 
     def _take(self) -> None:
         """Wait a moment for messages and output, and deal with what there is."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import io
 import itertools
 import json
@@ -15,6 +16,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import traceback
 import types
@@ -23,6 +25,7 @@ from queue import SimpleQueue
 from typing import Any, NoReturn
 
 from . import confine
+from .broker import Link
 from .plain import plain
 from .protocol import FROM_WORKER, HEADER, pack
 from .snapshot import Snapshot
@@ -72,7 +75,7 @@ class Tools:
         finally:
             self._waiting.pop(number, None)
         if answer["ok"]:
-            return answer["value"]
+            return _read_result(answer["file"]) if "file" in answer else answer["value"]
         raise (ToolRefused if answer["kind"] == "refused" else ToolError)(answer["message"])
 
     def answered(self, answer: dict[str, Any]) -> None:
@@ -113,7 +116,7 @@ class Worker:
         given = {tool["name"]: self._tools.function(**tool) for tool in start["tools"]}
         given |= {"final_answer": self._final_answer(), "ToolError": ToolError, "ToolRefused": ToolRefused}
         self._names.update(given)
-        self._snapshot = Snapshot(start["state"], self._names, given)
+        self._snapshot = Snapshot(os.path.join(start["folder"], "state"), self._names, given)
 
     # --- what the host hears and says -------------------------------------------------------------
 
@@ -139,8 +142,8 @@ class Worker:
                 self._tools.answered(message)
         os._exit(0)
 
-    def serve(self, restore: bool) -> NoReturn:
-        lost = self._snapshot.restore() if restore else {}
+    def serve(self, restore: int | None) -> NoReturn:
+        lost = {} if restore is None else self._snapshot.restore(restore)
         self.send({"type": "ready", "lost": [{"name": name, "why": why} for name, why in lost.items()]})
         threading.Thread(target=self.listen, name="host", daemon=True).start()
         while True:
@@ -169,7 +172,8 @@ class Worker:
         problem = self._guarded(work)
         self._tools.open = False
         self._guarded(lambda: self._snapshot.closed(name, code))
-        unsaved = self._guarded(self._snapshot.save)
+        saved: list[int] = []
+        unsaved = self._guarded(lambda: saved.append(self._snapshot.save()))
         if unsaved and not isinstance(unsaved, KeyboardInterrupt):  # an interrupt keeps the save before
             print(f"The variables could not be saved; a restart brings older ones back: {unsaved!r}", file=sys.stderr)
         for stream in (sys.stdout, sys.stderr):
@@ -185,6 +189,7 @@ class Worker:
             "error": error,
             "final": final is not None,
             "answer": final[0] if final else None,
+            "saved": saved[0] if saved else None,
         }
 
     def _execute(self, code: str, name: str) -> str:
@@ -269,6 +274,12 @@ def cut(text: str, chars: int) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
+def _read_result(path: str) -> Any:
+    """A result that is too large for a message."""
+    with open(path, encoding="ascii") as file:
+        return json.load(file)
+
+
 def read_frame(frames: Any) -> dict[str, Any] | None:
     """The next message of the host; None when the host is gone."""
     header = frames.read(HEADER.size)
@@ -285,18 +296,34 @@ def no_input(_prompt: object = "", /) -> NoReturn:
     )
 
 
-def main(fd: int) -> NoReturn:
+def main(fd: int, broker: int | None) -> NoReturn:
+    """The life of a worker, in a fresh fork. fd: the host. broker: who opens files, at the level that needs one."""
+    try:
+        _live(fd, broker)
+    except BaseException as error:  # nothing of the zygote may run on in it
+        with contextlib.suppress(OSError):
+            os.write(2, f"{type(error).__name__}: {error}\n".encode())
+        os._exit(1)
+
+
+def _live(fd: int, broker: int | None) -> NoReturn:
     sock = socket.socket(fileno=fd)
-    sock.set_inheritable(False)
-    frames = sock.makefile("rb", buffering=0)
-    start = read_frame(frames)
+    start = read_frame(sock.makefile("rb", buffering=0))
     if start is None:
         os._exit(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the first step
-    facts = confine.enforce_in_child(start["memory_bytes"], start["file_bytes"])
+    folder, level = start["folder"], start["level"]
+    os.chdir(os.path.join(folder, "work"))
+    os.environ.clear()
+    os.environ.update(start["environment"])
+    tempfile.tempdir = None
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()  # else all forks draw the same numbers
     builtins.input = no_input
     sys.argv, sys.dont_write_bytecode = [""], True
     sys.path.insert(0, os.getcwd())
+    facts = confine.limit(level, start["memory_bytes"], start["file_bytes"])
+    facts |= confine.enclose(level, folder, Link(broker) if broker else None)
     worker = Worker(sock, start)
     worker.send({"type": "hello", "facts": facts})
     worker.serve(start["restore"])

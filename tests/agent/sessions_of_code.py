@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from agent.sandbox.host import Executor, Limits, StepResult, ToolCall, ToolStub
+from agent.sandbox.levels import Level
 from tools.desk import Problem, Refused
 
 TOOLS = (
@@ -54,9 +55,15 @@ _LIMITS = Limits()
 class Code(Executor):
     """Runs steps without ceremony: nobody presses Stop unless a test does."""
 
-    def __init__(self, folder: Path, limits: Limits = _LIMITS, tools: tuple[ToolStub, ...] = TOOLS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        limits: Limits = _LIMITS,
+        tools: tuple[ToolStub, ...] = TOOLS,
+        level: Level | None = None,
+    ) -> None:
         self.told: list[str] = []
-        super().__init__(folder, call, tools, self.told.append, limits)
+        super().__init__(folder, call, tools, self.told.append, limits, level=level)
 
     def __call__(self, code: str) -> StepResult:
         return self.run(code, threading.Event())

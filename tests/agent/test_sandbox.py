@@ -35,6 +35,13 @@ def any_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Code]:
         yield session
 
 
+@pytest.fixture
+def unsafe(tmp_path: Path) -> Iterator[Code]:
+    """Code that is not shut in: for what a developer's own machine lets it do."""
+    with Code(tmp_path, level="unsafe") as session:
+        yield session
+
+
 # --- it is plain Python ---------------------------------------------------------------------------
 
 
@@ -98,12 +105,12 @@ def test_input_says_that_nobody_types(any_code: Code) -> None:
     assert "input() has nobody to ask" in any_code("input('name? ')").error
 
 
-def test_a_fork_of_the_code_does_not_speak_for_it(code: Code) -> None:
-    result = code(
+def test_a_fork_of_the_code_does_not_speak_for_it(unsafe: Code) -> None:
+    result = unsafe(
         "import os\npid = os.fork()\nif pid:\n    os.waitpid(pid, 0)\nx = 'child' if pid == 0 else 'parent'\nx"
     )
     assert result.value == "'parent'"
-    assert code.value("x") == "'parent'"
+    assert unsafe.value("x") == "'parent'"
 
 
 @pytest.mark.parametrize("broken", ["sys.stdout = None", "sys.stdout.close()", "sys.stdout = open('log', 'w')"])
@@ -133,8 +140,8 @@ def test_output_is_told_while_the_step_runs(code: Code) -> None:
     assert ended.wait(5)
 
 
-def test_python_and_its_subprocesses_print_in_order(any_code: Code) -> None:
-    out = any_code(
+def test_python_and_its_subprocesses_print_in_order(unsafe: Code) -> None:
+    out = unsafe(
         "import os, sys\nprint('a')\nos.system('echo b')\nprint('c', file=sys.stderr)\nos.write(1, b'd')"
     ).output
     assert out == "a\nb\nc\nd"
@@ -329,12 +336,12 @@ def test_the_hosts_environment_is_not_the_childs(tmp_path: Path, monkeypatch: py
 def test_the_host_is_hidden_once_it_has_a_child(tmp_path: Path) -> None:
     script = (
         "import sys, threading\nfrom pathlib import Path\nfrom agent.sandbox.host import Executor\n"
-        "with Executor(Path(sys.argv[1]), lambda c: None, [], lambda t: None) as code:\n"
+        "with Executor(Path(sys.argv[1]), lambda c: None, [], lambda t: None, level='unsafe') as code:\n"
         "    before = code.report()['host_memory']\n    code.run('1', threading.Event())\n"
         "    print(before, '->', code.report()['host_memory'])\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60)
-    assert done.stdout == "readable by generated code -> hidden\n", done.stderr
+    assert done.stdout == "readable -> hidden\n", done.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
@@ -352,20 +359,19 @@ def test_a_hidden_hosts_environment_cannot_be_read_by_its_children() -> None:
     assert done.stdout == "True True False\n", done.stderr
 
 
-def test_the_report_says_what_is_in_force_and_no_more(code: Code) -> None:
-    code("pass")
-    report = code.report()
+def test_the_report_says_what_is_in_force_and_no_more(unsafe: Code) -> None:
+    unsafe("pass")
+    report = unsafe.report()
     json.dumps(report)
-    assert report["level"] == "plain"
-    assert (report["landlock"], report["seccomp"], report["network"]) == (False, False, "open")
+    assert (report["level"], report["landlock"], report["seccomp"]) == ("unsafe", 0, 0)
     assert report["memory_bytes"] == 3 << 30
     assert report["no_new_privs"] is (sys.platform == "linux")
 
 
-def test_the_child_holds_no_descriptor_of_the_host(code: Code, tmp_path: Path) -> None:
+def test_the_child_holds_no_descriptor_of_the_host(unsafe: Code, tmp_path: Path) -> None:
     with open(tmp_path / "secret", "w") as file:
         os.set_inheritable(file.fileno(), True)
-        held = code.value("import os\n[os.path.realpath(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd')]")
+        held = unsafe.value("import os\n[os.path.realpath(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd')]")
     assert "secret" not in held
     assert "pipe" in held
 

@@ -229,7 +229,7 @@ def test_a_worker_that_says_what_no_worker_says_is_ended(code: Code, speech: str
 
 
 def test_a_forged_end_of_the_step_fools_nobody_but_its_own_step(code: Code) -> None:
-    forged = b'{"type":"done","value":"forged","error":"","final":false,"answer":null}'
+    forged = b'{"type":"done","value":"forged","error":"","final":false,"answer":null,"saved":null}'
     assert code(f"{_SPEAK}\nsay({forged!r})\nimport time\ntime.sleep(0.3)").value == "forged"
     assert isinstance(code("1"), StepResult)
     assert code.value("1") == "1"
@@ -260,7 +260,7 @@ def _frame(dice: random.Random) -> bytes:
         return HEADER.pack(len(noise)) + noise
     right: dict[str, dict[str, object]] = {
         "call": {"id": 1, "name": "add", "args": [1], "kwargs": {}},
-        "done": {"value": "", "error": "", "final": False, "answer": None},
+        "done": {"value": "", "error": "", "final": False, "answer": None, "saved": None},
         "ready": {"lost": []},
         "hello": {"facts": {}},
     }

@@ -143,7 +143,8 @@ def test_a_child_that_dies_between_steps_is_replaced_and_said_so(code: Code) -> 
 def test_a_spoilt_state_file_costs_the_variables_and_nothing_else(code: Code, tmp_path: Path, content: bytes) -> None:
     code("x = 1")
     code.close()
-    (tmp_path / "state" / "variables").write_bytes(content)
+    for file in (tmp_path / "state").iterdir():
+        file.write_bytes(content)
     with Code(tmp_path) as again:
         result = again("y = 2\ny")
         assert (result.value, [gone.name for gone in result.lost]) == ("2", ["all variables"])

@@ -1,0 +1,38 @@
+"""Whatever a worker says, the host goes on: it does not crash, hang, fill up, or do what nobody allowed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.sandbox import WHOLE, fuzzed, rogue
+from tests.sandbox.keeper import REPO
+
+FRAMES = 100_000 if WHOLE else 5_000
+MOST_MB = 512  # one frame of 8 MB may be two million empty lists; each is 64 bytes of Python
+
+
+@pytest.mark.timeout(1800 if WHOLE else 120)
+def test_nonsense_from_a_worker_does_the_host_no_harm() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.sandbox.fuzzed"],
+        input=json.dumps({"frames": FRAMES, "seed": 1}),
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        timeout=1700 if WHOLE else 110,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    print(found)
+    assert "Traceback" not in done.stderr
+    assert found["frames"] >= FRAMES
+    assert found["slowest"] < fuzzed.WALL + 2
+    assert found["grown_mb"] < MOST_MB
+    assert set(found["tools"]) <= set(rogue.TOOLS)
+    assert (found["questions"], found["pushed"]) == (found["asked_to_push"], 0)
+    assert found["asked_to_push"] > 0
+    assert found["threads"] < 20
