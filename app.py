@@ -11,6 +11,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000")  # else a p
 
 import spaces  # before anything that may load CUDA
 
+from agent.sandbox import levels
 from agent.sessions import Sessions
 from agent.settings import Settings
 from tools.desk import Problem
@@ -29,6 +30,7 @@ def main() -> int:
     for noisy in ("httpx", "httpx2"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
+        levels.standing()  # before any login: what runs generated code is forked from a process that never saw a secret
         settings = Settings.from_environ()
         sessions = Sessions(settings)
     except Problem as problem:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from jinja2 import StrictUndefined, Template
 from smolagents import ActionOutput, ActionStep, CodeAgent, LogLevel, PythonExecutor
 from smolagents.agents import EMPTY_PROMPT_TEMPLATES
 from smolagents.local_python_executor import CodeOutput
@@ -16,7 +17,9 @@ from agent.memory import remembered
 from agent.models.router import Cancel, Done, Reasoning, Restarted, RouterModel, Text
 from agent.parsing import parse_reply
 from agent.sandbox.host import Executor, StepResult
+from agent.sandbox.levels import RUNS_CODE
 from agent.thinking import Thinking
+from agent.tool_calls import carried_out, named_calls
 from agent.toolbox import DeskTool
 from tools.desk import Problem, Stopped
 
@@ -38,6 +41,7 @@ class Coder(CodeAgent):
         model: RouterModel,
         tools: list[DeskTool],
         executor: Executor,
+        call_tool: Callable[[str, Mapping[str, Any]], Any],
         emit: Callable[[Event], None],
         *,
         run: str,
@@ -46,18 +50,28 @@ class Coder(CodeAgent):
         max_steps: int,
     ) -> None:
         self._emit, self._run, self._cancel, self._steps_before = emit, run, cancel, steps_before
-        self._child = executor
+        self._child, self._call_tool = executor, call_tool
+        self._runs_code = executor.level in RUNS_CODE
         self._stop_words: tuple[str, ...] = STOP_WORDS
         self._proses = 0  # replies in a row without code
         self.steps = self.input_tokens = self.output_tokens = 0
         super().__init__(
             tools=tools,
             model=model,
-            prompt_templates=EMPTY_PROMPT_TEMPLATES | {"system_prompt": _PROMPT.read_text("utf-8")},
+            prompt_templates=EMPTY_PROMPT_TEMPLATES,
             executor=_Seat(),
             max_steps=max_steps,
             verbosity_level=LogLevel.OFF,
             code_block_tags=("<code>", "</code>"),
+        )
+
+    def initialize_system_prompt(self) -> str:
+        """The words of prompts/system.md: for acting by code, or where none may run, by calls alone."""
+        tools = [tool for name, tool in self.tools.items() if self._runs_code or name != "final_answer"]
+        return str(
+            Template(_PROMPT.read_text("utf-8"), undefined=StrictUndefined).render(
+                tools=tools, runs_code=self._runs_code
+            )
         )
 
     @property
@@ -70,6 +84,7 @@ class Coder(CodeAgent):
         memory_step.model_input_messages = None  # a copy per step would grow with the square of the steps
         self.steps += 1
         self._code: str | None = None
+        self._spoken: list[str] = []  # without thought
         step, said, done = self.step, "", None
         self._emit(StepStarted(run=self._run, step=step, model=self.model.model_id))
         observation, error = "", "Stopped."
@@ -79,13 +94,14 @@ class Coder(CodeAgent):
                 self._stop_words = ()
                 reason = "The model was cut off in its thought."
                 self._emit(ReplyRestarted(step=step, reason=reason, attempt=2, wait_seconds=0.0))
+                self._spoken.clear()
                 said, done = self._reply(step)
             final, answer, observation, error = self._act(step, said, done)
         except Problem as problem:
             error = str(problem)
             raise
         finally:
-            memory_step.model_output = remembered(said, self._code)
+            memory_step.model_output = remembered("".join(self._spoken), self._code)
             memory_step.observations = observation or error
             usage = done.usage if done else None
             self.input_tokens += (usage and usage.input_tokens) or 0
@@ -118,6 +134,7 @@ class Coder(CodeAgent):
                     self._emit(ReasoningSaid(step=step, text=text))
                 case Restarted(reason, attempt, wait_seconds):
                     said.clear()
+                    self._spoken.clear()
                     thinking = Thinking()
                     self._emit(ReplyRestarted(step=step, reason=reason, attempt=attempt, wait_seconds=wait_seconds))
                 case Done():
@@ -127,12 +144,16 @@ class Coder(CodeAgent):
 
     def _say(self, step: int, parts: Iterable[tuple[bool, str]]) -> None:
         for is_thought, text in parts:
+            if not is_thought:
+                self._spoken.append(text)
             self._emit(ReasoningSaid(step=step, text=text) if is_thought else TextSaid(step=step, text=text))
 
     def _act(self, step: int, said: str, done: Done) -> tuple[bool, Any, str, str]:
         """Find the code and run it: (is final, answer, observation, error)."""
         if done.finish_reason == "length" and "</code>" not in said:
             return False, None, CUT_OFF, CUT_OFF  # half a script must not run
+        if not self._runs_code:
+            return self._act_by_calls(said, done)
         reply = parse_reply(said, [(call.name, call.arguments) for call in done.tool_calls], list(self.tools))
         if reply.code is None:
             self._proses += 1
@@ -146,6 +167,15 @@ class Coder(CodeAgent):
         if news := renewed(result):
             self._emit(Noticed(level="warning", text=news))
         return result.final, result.answer, observed(result, reply.hint), _last_line(result.error)
+
+    def _act_by_calls(self, said: str, done: Done) -> tuple[bool, Any, str, str]:
+        prose, calls, hint = named_calls(said, [(call.name, call.arguments) for call in done.tool_calls])
+        if not calls:
+            self._proses += 1
+            return (True, prose, "", "") if prose and self._proses > 1 else (False, None, hint, hint)
+        self._proses = 0
+        final, answer, observation = carried_out(calls, self._call_tool)
+        return final, answer, "\n".join(filter(None, (cut(observation), hint))), ""
 
     def _handle_max_steps_reached(self, task: str) -> Any:  # noqa: ARG002  # smolagents would ask the model once more
         raise StepLimit

@@ -90,9 +90,13 @@ def recall(entries: Iterable[Entry]) -> Recalled:
 
 
 def remembered(said: str, code: str | None) -> str:
-    """A reply as the model reads it back: its prose and the code that ran, in the one form that it is asked to write."""
-    prose = parse_reply(said).thought
-    return prose if code is None else f"{prose}\n<code>\n{code}\n</code>".lstrip()
+    """A reply as the model reads it back: its prose and the code that ran, in the one form that it is asked to write.
+
+    said: what it spoke, without thought.
+    """
+    if code is None:
+        return said.strip()
+    return f"{parse_reply(said).thought}\n<code>\n{code}\n</code>".lstrip()
 
 
 def task_text(text: str, files: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from agent.approval import Approvals
 from agent.coder import Coder, StepLimit
@@ -41,6 +41,7 @@ from agent.ledger import Ledger, after, folded
 from agent.memory import Recalled, recall
 from agent.models.router import Cancel, RouterModel
 from agent.policy import Approve, judge
+from agent.sandbox.files import safe_open
 from agent.sandbox.host import Executor, ToolCall, ToolStub
 from agent.scribe import Scribe
 from agent.toolbox import Toolbox
@@ -66,6 +67,7 @@ class Outside:
     hub: Callable[[], HubReader]
     model: Callable[[], RouterModel]  # raises Problem when there is none yet
     web: Web
+    key: bytes = field(repr=False)  # the owner's, by which saved variables are known again
     place: JobPlace | None  # None: no jobs on this machine
     approve: Approve
     max_steps: int
@@ -207,14 +209,11 @@ class Session:
             return target.name
         raise Problem(f"There are too many files called {name!r}.", "Rename it.")
 
-    def file(self, path: str) -> Path:
-        """A file of this session's jobs or uploads. Raises Problem for anything else."""
-        root = self.folder.resolve()
-        found = (root / path).resolve()
-        inside = found.is_relative_to(root / "jobs") or found.is_relative_to(root / "uploads")
-        if not inside or not found.is_file() or (root / path).is_symlink():
-            raise Problem(f"There is no file {path!r} in this session.", "It may have been removed.")
-        return found
+    def file(self, path: str) -> BinaryIO:
+        """Open a file of this session's jobs or uploads. Raises Problem for anything else, links included."""
+        if path.partition("/")[0] not in ("jobs", "uploads"):
+            raise Problem(f"There is no file {path!r} to be had from this session.", "Ask for what a job left.")
+        return safe_open(self.folder, path)
 
     def close(self) -> None:
         """End the run and let go of the child, the followers and the journal. Jobs go on."""
@@ -265,6 +264,7 @@ class Session:
             model,
             list(self._toolbox.tools.values()),
             self._child(),
+            lambda name, arguments: self._toolbox.call(name, (), arguments, by="agent", step=self._step()),
             self._emit,
             run=run.id,
             cancel=run.cancel,
@@ -308,7 +308,7 @@ class Session:
             stubs = [
                 ToolStub(tool.name, str(tool.signature), tool.description) for tool in self._toolbox.tools.values()
             ]
-            self._executor = Executor(self.folder, self._call_from_code, stubs, self._printed)
+            self._executor = Executor(self.folder, self._call_from_code, stubs, self._printed, key=self._outside.key)
         return self._executor
 
     def _call_from_code(self, call: ToolCall) -> Any:

@@ -14,6 +14,7 @@ from agent.events import Entry, RunEnded, UserSaid
 from agent.journal import Header, Journal, read_header
 from agent.models.router import RouterModel
 from agent.sandbox import confine
+from agent.sandbox.seal import owner_key
 from agent.session import Outside, Session
 from agent.settings import DEFAULT_MODEL, ROUTER_URL, Settings
 from tools.desk import Problem
@@ -168,6 +169,7 @@ class Sessions:
             hub=lambda: Hub(self._token(owner), self.settings.places.hf_endpoint),
             model=lambda: self._model(owner, id),
             web=self._web,
+            key=owner_key(self.settings.data_dir, owner),
             place=None if self.settings.on_space else LocalJobs(folder),
             approve=self.settings.approve,
             max_steps=self.settings.max_steps,

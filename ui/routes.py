@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from tools.cards import Answer
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/gradio_api/agent"
 UPLOAD_LIMIT = 200_000_000  # bytes
+PIECE = 64 * 1024  # bytes of a download at a time
 log = logging.getLogger(__name__)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -186,15 +189,19 @@ class _Api:
         """A file that the session produced, to keep and never to be shown as a page of ours."""
         session = await self._open(request.path_params["session"], self._asker(request))
         try:
-            path = await run_in_threadpool(session.file, request.path_params["path"])
+            path = request.path_params["path"]
+            file = await run_in_threadpool(session.file, path)
         except Problem as problem:
             raise Refusal(404, problem.message, problem.hint) from None
+        name = quote(path.rpartition("/")[2])
         headers = {
+            "content-disposition": f"attachment; filename*=UTF-8''{name}",
+            "content-length": str(os.fstat(file.fileno()).st_size),
             "x-content-type-options": "nosniff",
             "content-security-policy": "sandbox; default-src 'none'",
             "cache-control": "no-store",
         }
-        return FileResponse(path, media_type="application/octet-stream", filename=path.name, headers=headers)
+        return StreamingResponse(_pieces(file), media_type="application/octet-stream", headers=headers)
 
     # --- changing --------------------------------------------------------------------------------
 
@@ -258,6 +265,12 @@ class _Api:
             await run_in_threadpool(self._sessions.withdraw_token, asker.owner)
             self._names.pop(asker.owner, None)
         return JSONResponse({"name": self._names.get(asker.owner, "")})
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(PIECE):
+            yield piece
 
 
 async def _settled(act: Callable[..., Any], *args: object) -> Any:

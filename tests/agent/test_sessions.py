@@ -219,9 +219,10 @@ def test_uploads_get_plain_names_and_never_overwrite(tmp_path: Path) -> None:
     source.write_text("content")
     names = [session.upload(name, source) for name in ("../../evil.pdf", "evil.pdf", ".hidden", "a/b\nc<d>.txt", "")]
     assert names == ["evil.pdf", "evil-2.pdf", "hidden", "b_c_d_.txt", "file"]
-    assert session.file("uploads/evil.pdf").read_text() == "content"
+    with session.file("uploads/evil.pdf") as found:
+        assert found.read() == b"content"
     for path in ("../crashed.jsonl", f"../{session.id}.jsonl", "/etc/passwd", "state/variables", "uploads/none"):
-        with pytest.raises(Problem, match="no file"):
+        with pytest.raises(Problem):
             session.file(path)
     (session.folder / "uploads" / "link").symlink_to("/etc/passwd")
     with pytest.raises(Problem, match="no file"):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from agent.events import ApprovalAnswered, ApprovalAsked, BudgetSet, Entry, Event, RunEnded, TextSaid, UserSaid
 from agent.sessions import ModelFacts, Summary, Unknown
@@ -106,11 +107,11 @@ class ToldSession:
         shutil.copy(source, self.folder / "uploads" / stored)
         return stored
 
-    def file(self, path: str) -> Path:
+    def file(self, path: str) -> BinaryIO:
         found = (self.folder / path).resolve()
         if not found.is_relative_to(self.folder.resolve()) or not found.is_file():
             raise Problem(f"This session has no file {path!r}.", "Look at its artifacts.")
-        return found
+        return found.open("rb")
 
 
 @dataclass
