@@ -21,6 +21,7 @@ from agent.events import (
     JobSubmitted,
     JobSubmitting,
     MoneyReleased,
+    MoneyReserved,
     MoneySettled,
     Noticed,
 )
@@ -76,17 +77,20 @@ class Jobs:
         return self._follow(_Job(label, job, request), call)
 
     def resume(self, entries: Iterable[Entry]) -> None:
-        """Follow again what was open when the last process ended, and find out what became of a cut-off submission."""
+        """Follow again what was open when the last process ended, and finish what it was in the middle of."""
         for label, known in open_jobs(entries).items():
-            if known.job is not None:
+            if known.request is None:
+                self._emit(MoneyReleased(hold=label))
+            elif known.ended:
+                self._settle(label, known.request, known.ended.seconds)
+            elif known.job is not None:
                 self._watch(_Job(label, known.job, known.request, offset=known.offset))
             elif (job := self._place.find(label)) is not None:
                 self._follow(_Job(label, job, known.request), known.call)
             else:
                 self._emit(MoneyReleased(hold=label))
-                self._emit(
-                    Noticed(level="warning", text=f"“{known.request.title}” was never started: the app ended first.")
-                )
+                told = f"“{known.request.title}” was never started: the app ended first."
+                self._emit(Noticed(level="warning", text=told))
 
     def cancel_open(self) -> None:
         """Cancel what runs. What cannot be cancelled is told and followed on."""
@@ -152,8 +156,6 @@ class Jobs:
         return True
 
     def _end(self, job: _Job, state: JobState, status: EndStatus) -> None:
-        price = job.request.price_micro_usd_per_hour
-        cost = min(-(-price * round(state.seconds * 1000) // 3_600_000), job.request.hold_micro_usd)
         job.ended = JobEnded(
             job=job.job,
             status=status,
@@ -163,10 +165,15 @@ class Jobs:
             files=tuple(state.files),
         )
         self._emit(job.ended)
-        self._emit(MoneySettled(hold=job.label, micro_usd=cost))
+        self._settle(job.label, job.request, state.seconds)
         with self._lock:
             self._open.pop(job.job, None)
         job.done.set()
+
+    def _settle(self, label: str, request: Spend, seconds: float) -> None:
+        """What it cost, rounded up to a whole micro-dollar; never more than was agreed to."""
+        cost = -(-request.price_micro_usd_per_hour * round(seconds * 1000) // 3_600_000)
+        self._emit(MoneySettled(hold=label, micro_usd=min(cost, request.hold_micro_usd)))
 
 
 class Contract:
@@ -201,12 +208,13 @@ class Contract:
 
 @dataclass
 class OpenJob:
-    """A submission the journal has no end of. job is None when not even its start is known."""
+    """Money that the journal knows no end of, and how far its job had come."""
 
-    call: str
-    request: Spend
-    job: str | None = None
+    call: str = ""
+    request: Spend | None = None  # None: reserved, and nothing more
+    job: str | None = None  # None: not even its start is known
     offset: int = 0
+    ended: JobEnded | None = None  # it has ended and was not settled
 
 
 def open_jobs(entries: Iterable[Entry]) -> dict[str, OpenJob]:
@@ -215,16 +223,18 @@ def open_jobs(entries: Iterable[Entry]) -> dict[str, OpenJob]:
     labels: dict[str, str] = {}
     for entry in entries:
         match entry.event:
+            case MoneyReserved(hold=label):
+                jobs[label] = OpenJob()
             case JobSubmitting(label=label, call=call, request=Spend() as request):
                 jobs[label] = OpenJob(call, request)
             case JobSubmitted(label=label, job=job) if label in jobs:
                 jobs[label].job, labels[job] = job, label
             case JobLogged(job=job, offset=offset) if labels.get(job) in jobs:
                 jobs[labels[job]].offset = offset
-            case JobEnded(job=job):
-                jobs.pop(labels.get(job, ""), None)
-            case MoneyReleased(hold=label) if label in jobs and jobs[label].job is None:
-                jobs.pop(label)
+            case JobEnded(job=job) as ended if labels.get(job) in jobs:
+                jobs[labels[job]].ended = ended
+            case MoneySettled(hold=label) | MoneyReleased(hold=label):
+                jobs.pop(label, None)
             case _:
                 pass
     return jobs

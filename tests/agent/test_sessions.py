@@ -14,6 +14,7 @@ from agent.events import (
     JobSubmitting,
     MoneyReleased,
     MoneyReserved,
+    MoneySettled,
     Noticed,
     RunEnded,
     StepStarted,
@@ -92,6 +93,31 @@ def test_a_job_that_was_never_started_gives_its_hold_back(tmp_path: Path) -> Non
     assert "never started" in events(session, Noticed)[0].text
     assert events(session, JobSubmitted) == []
     sessions.close()
+
+
+def test_money_reserved_for_a_job_that_was_not_even_submitted_is_given_back(tmp_path: Path) -> None:
+    sessions = crashed(tmp_path, UserSaid(run="r1", text="Train"), MoneyReserved(hold="crashed-c1", micro_usd=5))
+    session = sessions.open("crashed", "local")
+    assert [event.hold for event in events(session, MoneyReleased)] == ["crashed-c1"]
+    sessions.close()
+
+
+def test_a_job_that_had_ended_is_settled_and_only_once(tmp_path: Path) -> None:
+    paid = SPEND.model_copy(update={"price_micro_usd_per_hour": 3_600_000})
+    sessions = crashed(
+        tmp_path,
+        UserSaid(run="r1", text="Train"),
+        MoneyReserved(hold="crashed-c1", micro_usd=paid.hold_micro_usd),
+        JobSubmitting(label="crashed-c1", call="c1", request=paid),
+        JobSubmitted(label="crashed-c1", job="j1", call="c1", where="here", title="Train"),
+        JobEnded(job="j1", status="completed", seconds=2.5),
+    )
+    session = sessions.open("crashed", "local")
+    assert [event.micro_usd for event in events(session, MoneySettled)] == [2_500]
+    sessions.close()
+    again = Sessions(Settings(data_dir=tmp_path))
+    assert len(events(again.open("crashed", "local"), MoneySettled)) == 1
+    again.close()
 
 
 @pytest.mark.parametrize("submission_noted", [True, False])
