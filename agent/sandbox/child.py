@@ -47,7 +47,7 @@ class Child:
 
     def __init__(self, folder: Path, zygote: Zygote, brokered: bool) -> None:
         """Raises Broken when no process can be had."""
-        for name in ("work", "tmp", "state", "inbox"):
+        for name in ("work", "tmp", "state", "inbox", "uploads"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self._force = threading.Lock()
         self._ended = ""

@@ -131,7 +131,7 @@ class Executor:
         self._closed = False
         self._scratch = [self._folder / name for name in ("work", "tmp", "state")]
         self._ceiling = Ceiling(limits.cpu_seconds, limits.resident_bytes, limits.threads, limits.disk)
-        self._level = level
+        self._given = level
         self._seal = Seal(self._folder, key or owner_key(self._folder, ""))
         self._zygote = zygote(python)
 
@@ -146,9 +146,7 @@ class Executor:
     @property
     def level(self) -> Level:
         """The confinement of its code; at "tools-only" and "remote" none runs here. May take a second the first time."""
-        if self._level is None:
-            self._level = levels.standing().level
-        return self._level
+        return self._given or levels.standing().level
 
     @property
     def pid(self) -> int | None:
@@ -156,8 +154,9 @@ class Executor:
         return self._child.pid if self._child else None
 
     def report(self) -> dict[str, JsonValue]:
-        """Which confinement is in force; what the child has found in force is known once it has started."""
-        return {**levels.kernel(), "level": self.level, **self._facts}
+        """Which confinement is in force: the level, the kernel, the self-test; the child's own facts once it has started."""
+        known = levels.standing().report() if self._given is None else {"kernel": levels.kernel()}
+        return {**known, "level": self.level, **self._facts}
 
     def run(self, code: str, stop: threading.Event) -> StepResult:
         """Run one step.
@@ -196,7 +195,7 @@ class Executor:
 
     def _run(self, code: str, stop: Callable[[], bool]) -> StepResult:
         started = time.monotonic()
-        began = time.time()
+        began = time.time() - 0.01  # times of files are that coarse
         child = self._ready(stop)
         limits, inbox = self._limits, self._folder / "inbox"
         for old in inbox.glob(f"{RESULT}*"):
@@ -215,7 +214,7 @@ class Executor:
         elif ended.begun:
             cause = self._end(cause)
         if ended.why == "disk":
-            remove_since(self._scratch, began, limits.disk)
+            remove_since(self._scratch, began, limits.disk, keep=self._seal.names)
         if ended.why == "stopped":
             raise Stopped
         if not ended.done:
