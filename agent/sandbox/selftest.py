@@ -78,7 +78,7 @@ def attack(level: str, zygote: Zygote) -> Report:
         with _place(folder) as place:
             child = Child(folder / "session", zygote, brokered=level == "brokered")
             try:
-                facts = child.begin(Start(level, str(folder / "session")), lambda: False)[0]
+                facts = child.begin(Start(level, str(folder / "session")), lambda: None)[0]
                 _run(child, _TOOLS)
                 checks = [Check(name, _run(child, code) == "True") for name, code in _attempts(place)]
             finally:

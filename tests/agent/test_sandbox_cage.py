@@ -220,46 +220,80 @@ def test_the_zygote_holds_nothing_of_the_apps_environment(tmp_path: Path, monkey
 class Worker:
     """Notes whether it is let run."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self) -> None:
         self.runs = False
-        self.turn = Turn(lambda: self._set(True), lambda: self._set(False))
-        turns.enter(self.turn)
+        self.turn = Turn(self)
 
-    def _set(self, runs: bool) -> None:
-        self.runs = runs
+    def thaw(self) -> None:
+        self.runs = True
+
+    def freeze(self) -> None:
+        self.runs = False
+
+
+def never() -> bool:
+    return False
+
+
+def entered_by(turns: Turns, *workers: Worker) -> list[threading.Thread]:
+    threads = [threading.Thread(target=turns.enter, args=(worker.turn, never), daemon=True) for worker in workers]
+    for thread in threads:
+        thread.start()
+        thread.join(0.05)
+    return threads
 
 
 def test_of_two_endless_steps_each_gets_its_share() -> None:
-    turns = Turns(at_once=1)
-    one, two = Worker(turns), Worker(turns)
-    assert (one.runs, two.runs) == (True, False)
+    turns, one, two = Turns(at_once=1), Worker(), Worker()
+    entered_by(turns, one, two)
     seen = set()
     until = time.monotonic() + 1
     while time.monotonic() < until:
-        turns.look(one.turn, in_tools=False)
+        turns.look(one.turn)
         seen.add((one.runs, two.runs))
-        time.sleep(0.01)
+        time.sleep(0.005)
     assert seen == {(True, False), (False, True)}
-    assert abs(one.turn.used - two.turn.used) < 0.4
+    assert abs(one.turn.used - two.turn.used) < 0.2
 
 
 def test_a_new_step_does_not_wait_for_one_that_runs_long() -> None:
-    turns = Turns(at_once=1)
-    old = Worker(turns)
-    time.sleep(0.25)
-    new = Worker(turns)
+    turns, old, new = Turns(at_once=1), Worker(), Worker()
+    entered_by(turns, old)
+    time.sleep(0.1)
+    turns.enter(new.turn, never)
     assert (old.runs, new.runs) == (False, True)
     turns.leave(new.turn)
     assert old.runs
 
 
+def test_many_short_steps_count_as_a_long_one() -> None:
+    turns, busy, rare = Turns(at_once=1), Worker(), Worker()
+    for _ in range(10):
+        turns.enter(busy.turn, never)
+        time.sleep(0.01)
+        turns.leave(busy.turn)
+    turns.enter(busy.turn, never)
+    turns.enter(rare.turn, never)
+    assert (busy.runs, rare.runs) == (False, True)
+
+
 def test_a_step_that_waits_for_a_tool_lets_others_run() -> None:
-    turns = Turns(at_once=1)
-    asking, other = Worker(turns), Worker(turns)
+    turns, asking, other = Turns(at_once=1), Worker(), Worker()
+    entered_by(turns, asking)
     turns.look(asking.turn, in_tools=True)
+    turns.enter(other.turn, never)
     assert (asking.runs, other.runs) == (False, True)
     turns.leave(other.turn)
     assert asking.runs
+
+
+def test_a_stop_ends_the_wait_for_a_turn() -> None:
+    turns, one, two = Turns(at_once=1), Worker(), Worker()
+    turns.enter(one.turn, never)
+    two.turn.used = 100.0
+    with pytest.raises(Stopped):
+        turns.enter(two.turn, lambda: True)
+    assert one.runs
 
 
 class Sitter:

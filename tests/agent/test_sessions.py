@@ -53,7 +53,12 @@ def test_a_run_that_a_crash_cut_off_is_closed_with_all_it_had_open(tmp_path: Pat
     )
     sessions.recover()
     session = sessions.open("crashed", "local")
-    assert [event.kind for event in everything(session)][4:] == ["approval_answered", "tool_ended", "step_ended", "run_ended"]
+    assert [event.kind for event in everything(session)][4:] == [
+        "approval_answered",
+        "tool_ended",
+        "step_ended",
+        "run_ended",
+    ]
     end = events(session, RunEnded)[0]
     assert end.why == "failed"
     assert "restarted" in end.message
@@ -162,7 +167,10 @@ def test_sessions_are_listed_newest_first_with_title_and_state(tmp_path: Path) -
         done(session, "A first   task\nwith lines")
         time.sleep(0.002)
         other = sessions.create("local")
-        assert [(one.title, one.state) for one in sessions.list("local")] == [("", "idle"), ("A first task with lines", "done")]
+        assert [(one.title, one.state) for one in sessions.list("local")] == [
+            ("", "idle"),
+            ("A first task with lines", "done"),
+        ]
         run = other.send("Second")
         assert sessions.list("local")[0].state == "running"
         other.stop()
