@@ -43,6 +43,10 @@ class Watch:
         there = usage(folders, Usage(sys.maxsize, sys.maxsize, most.disk.depth))
         self._disk = Usage(max(most.disk.bytes, there.bytes), max(most.disk.entries, there.entries), most.disk.depth)
 
+    def sees(self) -> bool:
+        """Whether the worker's use can be seen at all. Where it cannot, limits are none."""
+        return self._process()[2] > 0
+
     def over(self) -> Excess:
         """Which limit is passed. Cheap: it looks every 50 ms, and at a large folder less often."""
         now = time.monotonic()

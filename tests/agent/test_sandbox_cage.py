@@ -137,6 +137,29 @@ def test_an_upload_can_be_read_and_not_changed(caged: Code, tmp_path: Path) -> N
     assert (tmp_path / "uploads" / "data.csv").read_text() == "a,b"
 
 
+def test_a_link_in_its_folder_leads_no_further_than_the_code_may_go(caged: Code, tmp_path: Path) -> None:
+    for name in ("work", "uploads"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "uploads" / "data.csv").write_text("a,b")
+    (tmp_path / "work" / "uploads").symlink_to("../uploads")
+    (tmp_path / "work" / "etc").symlink_to("/etc")
+    (tmp_path / "work" / "passwd").symlink_to("/etc/passwd")
+    assert caged.value("open('uploads/data.csv').read()") == "'a,b'"
+    for step in ("open('etc/passwd')", "open('passwd')", "import os; os.listdir('etc')", "open('uploads/new', 'w')"):
+        assert "PermissionError" in caged(step).error
+
+
+def test_many_threads_open_files_at_once(caged: Code) -> None:
+    assert (
+        caged.value(
+            "from concurrent.futures import ThreadPoolExecutor\ndef f(n):\n    with open(f'f{n}', 'w') as file: file.write(str(n))\n"
+            "    return int(open(f'f{n}').read())\n"
+            "with ThreadPoolExecutor(20) as pool: seen = list(pool.map(f, range(300)))\nseen == list(range(300))"
+        )
+        == "True"
+    )
+
+
 def test_the_sessions_own_journal_and_marks_are_out_of_reach(caged: Code, tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").write_text("said")
     assert "PermissionError" in caged("open('../journal.jsonl')").error
