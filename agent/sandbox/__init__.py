@@ -1,5 +1,9 @@
-"""Where generated code runs: a child process that knows names and docs of tools, and no secrets.
+"""Where generated code runs: a process that knows names and docs of tools, no secrets, and can reach nothing else.
 
-Host side: host.py (Executor) over step.py, calls.py, child.py, messages.py. Child side, standard library only:
-worker.py with snapshot.py, plain.py, confine.py, protocol.py. The child loads these by path, never through `agent`.
+Host side: host.py (Executor) runs steps by step.py, calls.py, child.py and messages.py. forks.py has the zygote and gets
+workers from it; levels.py finds out by selftest.py what is in force; turns.py and seats.py say whose code runs; watch.py
+and files.py look at what it takes; seal.py knows again what it has saved. See SECURITY.md for what holds.
+
+Child side, standard library only, loaded by path and never through `agent`: zygote.py forks worker.py, which shuts itself
+in by confine.py (landlock.py, seccomp.py, syscalls.py, broker.py), then runs steps with snapshot.py and plain.py.
 """

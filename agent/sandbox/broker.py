@@ -116,8 +116,10 @@ class Broker:
                     return asker.hand_over(made, flags)
                 if flags & os.O_EXCL:
                     return -errno.EEXIST
-            follow = 0 if not flags & os.O_NOFOLLOW else os.O_NOFOLLOW
-            there = os.open(name, os.O_PATH | follow | os.O_CLOEXEC, dir_fd=parent)
+            try:
+                there = os.open(name, os.O_PATH | flags & os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+            except FileNotFoundError:
+                return -errno.EACCES if flags & os.O_CREAT else -errno.ENOENT
         try:
             kind = os.fstat(there).st_mode
             if not self._within(there, self._change if writes else [*self._read, *self._change]):

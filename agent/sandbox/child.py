@@ -21,7 +21,6 @@ from agent.sandbox.forks import Zygote, environment
 from agent.sandbox.messages import Broken, CallAsked, Done, Hello, LostName, Ready, Splitter
 from agent.sandbox.protocol import TO_WORKER, pack
 from agent.sandbox.seal import Slot
-from tools.desk import Stopped
 
 _PIPE_BYTES = 256 << 10
 _CHUNK = 64 << 10
@@ -47,10 +46,11 @@ class Child:
 
     def __init__(self, folder: Path, zygote: Zygote, brokered: bool) -> None:
         """Raises Broken when no process can be had."""
-        for name in ("work", "tmp", "state", "inbox"):
+        for name in ("work", "tmp", "state", "inbox", "uploads"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self._force = threading.Lock()
-        self._ended = ""
+        self._killed = False
+        self._ended = ""  # how
         self._sending = threading.Lock()
         self._torn = False  # half a frame was sent: nothing can follow
         self._splitter = Splitter()
@@ -77,12 +77,13 @@ class Child:
 
     def alive(self) -> bool:
         """False once it has ended."""
-        return not self._ended and self._fork.alive()
+        return not self._killed and self._fork.alive()
 
-    def begin(self, start: Start, stop: Callable[[], bool]) -> tuple[dict[str, JsonValue], tuple[LostName, ...]]:
-        """Let it shut itself in and load the variables. Returns what is in force, and what is lost.
+    def begin(self, start: Start, look: Callable[[], None]) -> tuple[dict[str, JsonValue], tuple[LostName, ...]]:
+        """Let it shut itself in and load the variables, which runs code. Returns what is in force, and what is lost.
 
-        Raises Broken when it does not become ready in time, or is less shut in than it should be; Stopped.
+        look is called every few milliseconds; what it raises is raised. Raises Broken when the worker does not become
+        ready in time, or is less shut in than it should be.
         """
         home = os.path.join(start.folder, "tmp")
         self.send({"type": "start", **asdict(start), "environment": environment(home)}, seconds=5)
@@ -91,8 +92,7 @@ class Child:
         said = b""
         try:
             while time.monotonic() < until:
-                if stop():
-                    raise Stopped
+                look()
                 said = (said + self.read_output())[:300]  # what loading prints is nobody's, unless it is the end
                 if not self.wait(0.02, output=False)[0]:
                     continue
@@ -182,14 +182,15 @@ class Child:
     def kill(self) -> str:
         """End it and all of its process group. Returns "SIGKILL", or how it had ended before by itself."""
         with self._force:
-            if not self._ended:
-                code = self._fork.end(_DYING_SECONDS)
-                self._sock.close()
-                os.close(self._pipe)
-                self._ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            self._killed, already = True, self._killed
+        if not already:  # dying may take a while, and others must not wait for it in _signal
+            code = self._fork.end(_DYING_SECONDS)
+            self._sock.close()
+            os.close(self._pipe)
+            self._ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return self._ended
 
     def _signal(self, number: int) -> None:
         with self._force:
-            if not self._ended:
+            if not self._killed:
                 self._fork.signal(number)

@@ -59,7 +59,8 @@ def readable() -> tuple[str, ...]:
         "/usr/share/fontconfig", "/etc/fonts", "/etc/localtime", "/etc/ld.so.cache", "/etc/mime.types",
         "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
     )  # fmt: skip
-    return tuple(sorted({os.path.realpath(path) for path in paths.union(system) if os.path.exists(path)}))
+    real = {os.path.realpath(path) for path in paths.union(system) if os.path.exists(path)}
+    return tuple(sorted(path for path in real if not any(path.startswith(other + "/") for other in real)))
 
 
 def folders(folder: str) -> tuple[list[str], list[str]]:
@@ -104,9 +105,6 @@ def enclose(level: str, folder: str, broker: Link | None) -> dict[str, Any]:
         return facts
     if sys.platform != "linux" or not syscalls.known_machine():
         raise OSError(f"no system call filter for {sys.platform} on {platform.machine()}")
-    os.sched_setaffinity(0, {ctypes.CDLL(None).sched_getcpu()})  # the one it is on: moving takes milliseconds
-    os.setpriority(os.PRIO_PROCESS, 0, 19)
-    facts |= {"cpus": 1, "nice": 19}
     _give_up_capabilities()
     read, change = folders(folder)
     if level == "full":
@@ -118,6 +116,9 @@ def enclose(level: str, folder: str, broker: Link | None) -> dict[str, Any]:
     else:
         raise OSError(f"no broker for the level {level}")
     program = seccomp.worker_filter(os.getpid(), truncate=level == "brokered" or facts["landlock"] >= 3)
+    os.sched_setaffinity(0, {ctypes.CDLL(None).sched_getcpu()})  # the one it is on: moving takes milliseconds
+    os.setpriority(os.PRIO_PROCESS, 0, 19)
+    facts |= {"cpus": 1, "nice": 19}
     seccomp.install(program)
     facts["seccomp"] = len(program)
     return facts

@@ -10,7 +10,7 @@ import contextlib
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -74,21 +74,21 @@ def usage(folders: list[Path], most: Usage) -> Usage:
     return Usage(size, entries, deepest)
 
 
-def remove_since(folders: list[Path], since: float, most: Usage) -> None:
+def remove_since(folders: list[Path], since: float, most: Usage, keep: Collection[str]) -> None:
     """Remove the files that were made or changed after since (seconds of the epoch), and all that lies too deep.
 
-    For after a limit was passed, when nobody writes there any more.
+    For after a limit was passed, when nobody writes there any more. keep: names of files that stay.
     """
     for entry, depth, (folder, name) in _walk(folders, most.depth):
         with contextlib.suppress(OSError):
             if stat.S_ISDIR(entry.st_mode):
                 if depth >= most.depth:
                     _remove_tree(folder, name)
-            elif entry.st_ctime >= since:
+            elif entry.st_ctime >= since and name not in keep:
                 os.unlink(name, dir_fd=folder)
     if usage(folders, most).entries > most.entries:  # a heap of folders
         for path in folders:
-            for child in os.listdir(path):
+            for child in set(os.listdir(path)).difference(keep):
                 _remove_tree(path, child)
 
 

@@ -10,6 +10,7 @@ import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -34,7 +35,7 @@ main(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "preload")
 """  # loads the worker's modules from their folder, and nothing else of the app
 
 _START_SECONDS = 60.0  # the first time, libraries compile and fonts are searched
-_REPLY_SECONDS = 5.0
+_REPLY_SECONDS = 20.0  # a fork takes milliseconds; giving up ends all workers
 
 _log = logging.getLogger(__name__)
 
@@ -94,11 +95,15 @@ class Zygote:
                     host = self._ready()
                     socket.send_fds(host, [REQUEST.pack(FORK_BROKERED if brokered else FORK, 0)], [sock, out])
                     reply, handles, _, _ = socket.recv_fds(host, REPLY.size, 1)
-                    pid, _ = REPLY.unpack(reply)
-                except (OSError, ValueError) as error:
-                    problem = error
+                    pid, wrong = REPLY.unpack(reply)
+                except (OSError, ValueError, struct.error) as error:
+                    problem = str(error)
                     self._stop()
                     continue
+                if not pid:
+                    raise Broken(f"no process: {os.strerror(wrong)}")
+                for handle in handles:
+                    os.set_inheritable(handle, False)
                 return Fork(pid, handles[0] if handles else None, self)
         raise Broken(f"no process: {problem}")
 
@@ -109,7 +114,7 @@ class Zygote:
             try:
                 self._sock.sendall(REQUEST.pack(REAP, pid))
                 _, status = REPLY.unpack(self._sock.recv(REPLY.size))
-            except (OSError, ValueError):
+            except (OSError, struct.error):
                 self._stop()
                 return -signal.SIGKILL
         return int(status)

@@ -30,6 +30,7 @@ from agent.sandbox.messages import Broken, Done
 from agent.sandbox.seal import Seal, Slot, owner_key
 from agent.sandbox.seats import seats
 from agent.sandbox.step import Ended, Output, Step
+from agent.sandbox.turns import Turn, turns
 from agent.sandbox.watch import Ceiling, Watch
 from tools.desk import Problem, Stopped
 
@@ -128,10 +129,11 @@ class Executor:
         self._restarted = ""  # since the last result: why there is another child
         self._lost: dict[str, str] = {}
         self._running = threading.Lock()
+        self._turn = Turn()
         self._closed = False
         self._scratch = [self._folder / name for name in ("work", "tmp", "state")]
         self._ceiling = Ceiling(limits.cpu_seconds, limits.resident_bytes, limits.threads, limits.disk)
-        self._level = level
+        self._given = level
         self._seal = Seal(self._folder, key or owner_key(self._folder, ""))
         self._zygote = zygote(python)
 
@@ -146,9 +148,7 @@ class Executor:
     @property
     def level(self) -> Level:
         """The confinement of its code; at "tools-only" and "remote" none runs here. May take a second the first time."""
-        if self._level is None:
-            self._level = levels.standing().level
-        return self._level
+        return self._given or levels.standing().level
 
     @property
     def pid(self) -> int | None:
@@ -156,8 +156,9 @@ class Executor:
         return self._child.pid if self._child else None
 
     def report(self) -> dict[str, JsonValue]:
-        """Which confinement is in force; what the child has found in force is known once it has started."""
-        return {**levels.kernel(), "level": self.level, **self._facts}
+        """Which confinement is in force: the level, the kernel, the self-test; the child's own facts once it has started."""
+        known = levels.standing().report() if self._given is None else {"kernel": levels.kernel()}
+        return {**known, "level": self.level, **self._facts}
 
     def run(self, code: str, stop: threading.Event) -> StepResult:
         """Run one step.
@@ -174,13 +175,16 @@ class Executor:
                 self._end("the step before could not be finished")
             raise
         finally:
+            if self._child is None:
+                seats.leave(self)
             self._running.release()
 
     def close(self) -> None:
         """End the child; a running step raises Stopped. May be called again, and from any thread."""
         self._closed = True
         with self._running:
-            self._end("")
+            self._kill()
+            seats.leave(self)
 
     def let_go(self) -> bool:
         """End the child if it is idle; the next step gets another, with the variables. Says whether there is none."""
@@ -188,6 +192,7 @@ class Executor:
             return False
         try:
             self._kill()
+            seats.leave(self)
         finally:
             self._running.release()
         return True
@@ -195,32 +200,43 @@ class Executor:
     # --- a step -----------------------------------------------------------------------------------
 
     def _run(self, code: str, stop: Callable[[], bool]) -> StepResult:
-        started = time.monotonic()
-        began = time.time()
+        started, began = time.monotonic(), time.time() - 0.01  # times of files are that coarse
+        if self._child is None:
+            if self.level not in levels.RUNS_CODE:
+                raise Problem(
+                    f"No code runs here: the sandbox is at the level {self.level}.", "Call the tools by name."
+                )
+            seats.take(self, stop)
+        try:
+            turns.enter(self._turn, stop)
+            ended, printed, cause = self._step(code, stop)
+            if ended.why == "disk":
+                remove_since(self._scratch, began, self._limits.disk, keep=self._seal.names)
+            if ended.why == "stopped":
+                raise Stopped
+            if not ended.done:
+                self._ready(stop)  # now, so that the result can say what was lost
+            return self._result(ended, cause, printed, time.monotonic() - started)
+        finally:
+            turns.leave(self._turn)
+
+    def _step(self, code: str, stop: Callable[[], bool]) -> tuple[Ended, str, str]:
+        """Run the code. Returns how it ended, what it printed, and why it was made to end, in words."""
         child = self._ready(stop)
         limits, inbox = self._limits, self._folder / "inbox"
         for old in inbox.glob(f"{RESULT}*"):
             old.unlink(missing_ok=True)
         output = Output(self._on_output, limits.output_chars)
         calls = Calls(self._call_tool, self._names, limits.calls, child.send, inbox)
-        watch = Watch(child.pid, self._scratch, self._ceiling)
-        step = Step(child, calls, output, watch, limits.wall_seconds, limits.output_bytes)
+        step = Step(child, self._turn, calls, output, self._watch(child), limits.wall_seconds, limits.output_bytes)
         ended = step.run(code, stop)
         seats.used(self)
-        printed = output.end()
         cause = self._cause(ended)
-        if ended.done:
-            if ended.done.saved is not None:
-                self._seal.mark(ended.done.saved)
-        elif ended.begun:
-            cause = self._end(cause)
-        if ended.why == "disk":
-            remove_since(self._scratch, began, limits.disk)
-        if ended.why == "stopped":
-            raise Stopped
         if not ended.done:
-            self._ready(stop)  # now, so that the result can say what was lost
-        return self._result(ended, cause, printed, time.monotonic() - started)
+            cause = self._end(cause)
+        elif ended.done.saved is not None:
+            self._seal.mark(ended.done.saved)
+        return ended, output.end(), cause
 
     def _result(self, ended: Ended, cause: str, output: str, seconds: float) -> StepResult:
         restarted, self._restarted = self._restarted, ""
@@ -284,16 +300,7 @@ class Executor:
         if stop():
             raise Stopped
         if self._child is None:
-            if self.level not in levels.RUNS_CODE:
-                raise Problem(
-                    f"No code runs here: the sandbox is at the level {self.level}.", "Call the tools by name."
-                )
-            seats.take(self, stop)
-            try:
-                self._child = self._start_with_variables(stop)
-            except BaseException:
-                seats.leave(self)
-                raise
+            self._child = self._start_with_variables(stop)
         return self._child
 
     def _start_with_variables(self, stop: Callable[[], bool]) -> Child:
@@ -313,7 +320,17 @@ class Executor:
 
     def _start(self, stop: Callable[[], bool], restore: Slot | None) -> Child:
         """Raises Broken when it does not become ready in time, Stopped."""
-        child = Child(self._folder, self._zygote, brokered=self.level == "brokered")
+        child = self._turn.worker = Child(self._folder, self._zygote, brokered=self.level == "brokered")
+        watch = self._watch(child)
+
+        def look() -> None:
+            """Loading variables runs code of theirs: it waits its turn and keeps the limits as a step does."""
+            turns.look(self._turn)
+            if stop():
+                raise Stopped
+            if excess := watch.over():
+                raise Broken(f"loading the variables takes too much: {excess}")
+
         try:
             self._facts, lost = child.begin(
                 Start(
@@ -327,13 +344,17 @@ class Executor:
                     file_bytes=self._limits.file_bytes,
                     text_chars=self._limits.text_chars,
                 ),
-                stop,
+                look,
             )
         except BaseException:
             child.kill()
             raise
+        child.freeze()
         self._lost |= {gone.name: gone.why for gone in lost}
         return child
+
+    def _watch(self, child: Child) -> Watch:
+        return Watch(child.pid, self._scratch, self._ceiling)
 
     def _end(self, why: str) -> str:
         """Kill the child, if there is one; the next step gets another. Returns why, with how it ended if not by us."""
@@ -344,5 +365,4 @@ class Executor:
     def _kill(self) -> str:
         """Returns how the child has ended, "SIGKILL" when by us; empty when there was none."""
         child, self._child = self._child, None
-        seats.leave(self)
         return child.kill() if child else ""

@@ -41,6 +41,8 @@ def owner_key(folder: Path, owner: str) -> bytes:
 class Seal:
     """For the variables of one session in folder. state/ is the worker's to change, the marks beside it are not."""
 
+    names = tuple(f"variables.{slot}" for slot in SLOTS)  # of the files, in state/
+
     def __init__(self, folder: Path, key: bytes) -> None:
         self._folder, self._key = folder, key
         self._marks = folder / "variables.marks"
@@ -66,7 +68,7 @@ class Seal:
 
     def has_any(self) -> bool:
         """Whether anything was ever saved, ours or not."""
-        return any((self._folder / "state" / name(slot)).exists() for slot in SLOTS)
+        return any((self._folder / "state" / name).exists() for name in self.names)
 
     def _read(self) -> list[tuple[int, bytes]]:
         try:
@@ -78,18 +80,13 @@ class Seal:
 
     def _content(self, slot: Slot) -> bytes:
         try:
-            with _open(self._folder / "state" / name(slot)) as file:
+            with _open(self._folder / "state" / self.names[slot]) as file:
                 mark = hmac.new(self._key, digestmod="sha256")
                 while piece := file.read(1 << 20):
                     mark.update(piece)
         except OSError:
             return b""
         return mark.digest()
-
-
-def name(slot: Slot) -> str:
-    """Of the file, in state/."""
-    return f"variables.{slot}"
 
 
 def _open(path: Path) -> BinaryIO:

@@ -33,8 +33,10 @@ class Seats:
         self._sweeper: threading.Thread | None = None
 
     def take(self, sitter: Sitter, stop: Callable[[], bool]) -> None:
-        """Wait for a place. Whoever is idle makes room. Raises Stopped."""
+        """Wait for a place, if it has none yet. Whoever is idle makes room. Raises Stopped."""
         with self._changed:
+            if sitter in self._taken:
+                return
             self._waiting.append(sitter)
             if self._sweeper is None:
                 self._sweeper = threading.Thread(target=self._sweep, name="sandbox-idle", daemon=True)

@@ -20,8 +20,10 @@ from pydantic import JsonValue
 
 from agent.sandbox import syscalls
 from agent.sandbox.child import Child, Start
+from agent.sandbox.files import Usage
 from agent.sandbox.forks import Zygote, environment
 from agent.sandbox.messages import Broken, Done
+from agent.sandbox.watch import Ceiling, Watch
 
 _SECONDS = 5.0  # for one check; all together take a fraction of one
 _CANARY = "a canary that no code may see"
@@ -78,11 +80,13 @@ def attack(level: str, zygote: Zygote) -> Report:
         with _place(folder) as place:
             child = Child(folder / "session", zygote, brokered=level == "brokered")
             try:
-                facts = child.begin(Start(level, str(folder / "session")), lambda: False)[0]
+                facts = child.begin(Start(level, str(folder / "session")), lambda: None)[0]
                 _run(child, _TOOLS)
                 checks = [Check(name, _run(child, code) == "True") for name, code in _attempts(place)]
+                seen = Watch(child.pid, [], Ceiling(1, 1, 1, Usage())).sees()
             finally:
                 child.kill()
+            checks.append(Check("what it uses is seen from outside", seen))
             checks.append(Check("nothing outside its folders was changed", place.untouched()))
             checks.append(Check("nobody outside was reached", place.unvisited()))
     finally:

@@ -29,12 +29,11 @@ _GENTLY: tuple[Why, ...] = (
 
 @dataclass(frozen=True)
 class Ended:
-    """How a step ended. Begun and no done: the worker is of no use any more. broken: what was wrong with it."""
+    """How a step ended. No done: the worker is of no use any more. broken: what was wrong with it."""
 
     why: Why
     done: Done | None
     broken: str = ""
-    begun: bool = True
 
 
 class Output:
@@ -70,11 +69,19 @@ class Output:
 
 class Step:
     def __init__(
-        self, child: Child, calls: Calls, output: Output, watch: Watch, wall_seconds: float, output_bytes: int
+        self,
+        child: Child,
+        turn: Turn,
+        calls: Calls,
+        output: Output,
+        watch: Watch,
+        wall_seconds: float,
+        output_bytes: int,
     ) -> None:
-        self._child, self._calls, self._output, self._watch = child, calls, output, watch
+        """turn: taken, and left when the step is made to end."""
+        self._child, self._turn, self._calls, self._output, self._watch = child, turn, calls, output, watch
         self._wall_seconds, self._output_bytes = wall_seconds, output_bytes
-        self._turn = Turn(child.thaw, child.freeze)
+        self._waited = turn.waited
         self._started = time.monotonic()
         self._look = 0.0  # when the output is read next: not more often than the page can show it
         self._done: Done | None = None
@@ -84,21 +91,20 @@ class Step:
 
         The child is frozen before and after.
         """
-        turns.enter(self._turn)
         try:
             ended = self._watched(code, stop)
         finally:
             self._calls.close()
             self._child.freeze()
-            turns.leave(self._turn)
         self._drain()
         return ended
 
     def _watched(self, code: str, stop: Callable[[], bool]) -> Ended:
         why: Why = ""
         kill = again = 0.0
-        sent = False
         try:
+            turns.resume(self._turn)
+            self._child.send({"type": "run", "code": code}, seconds=5)
             while True:
                 now = time.monotonic()
                 if not why and (why := self._over(stop)):
@@ -108,14 +114,11 @@ class Step:
                     self._calls.abandon()
                 if self._done and (why or not self._calls.active):
                     break
-                if why and (now >= kill or not sent):
-                    return Ended(why, None, begun=sent)
+                if why and now >= kill:
+                    return Ended(why, None)
                 if why and now >= again:
                     again = now + _AGAIN
                     self._child.interrupt()
-                if not sent and self._turn.running:
-                    self._child.send({"type": "run", "code": code}, seconds=1)
-                    sent = True
                 self._take()
         except Broken as broken:
             return Ended(why or "gone", None, str(broken))
@@ -129,7 +132,10 @@ class Step:
         if not self._child.alive():
             return "gone"
         turns.look(self._turn, in_tools=self._calls.active > 0)
-        if time.monotonic() - self._started - self._calls.seconds() - self._turn.waited > self._wall_seconds:
+        if (
+            time.monotonic() - self._started - self._calls.seconds() - self._turn.waited + self._waited
+            > self._wall_seconds
+        ):
             return "time"
         if self._output.bytes > self._output_bytes:
             return "output"

@@ -6,79 +6,113 @@ never ends thus costs others a slice, and a new step that ends soon does not wai
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
-_SLICE = 0.2  # seconds that one may be ahead of another that waits
+from tools.desk import Stopped
+
+_SLICE = 0.03  # seconds that one may be ahead of another that waits
+_MEMORY_SECONDS = 5.0  # in which what was used is mostly forgotten
+_WAIT_SECONDS = 0.02
+
+
+class Freezable(Protocol):
+    """A worker, which can be let run and stopped, from any thread."""
+
+    def thaw(self) -> None: ...
+
+    def freeze(self) -> None: ...
 
 
 @dataclass(eq=False)
 class Turn:
-    """One step's. thaw and freeze let its worker run and stop it, from any thread."""
+    """One session's. It outlives the step, so that many short steps count as one long one."""
 
-    thaw: Callable[[], None]
-    freeze: Callable[[], None]
+    worker: Freezable | None = None
     running: bool = False
     in_tools: bool = False  # it waits for a tool: it needs no turn, if others do
-    used: float = 0.0  # seconds that it has run in this step
-    waited: float = 0.0  # seconds that it could have run
+    used: float = 0.0  # seconds that it has run of late
+    waited: float = 0.0  # seconds that it could have run, ever
     _since: float = field(default_factory=time.monotonic)
 
     def count(self, now: float) -> None:
         passed, self._since = now - self._since, now
+        self.used *= math.exp(-passed / _MEMORY_SECONDS)
         if self.running:
             self.used += passed
         elif not self.in_tools:
             self.waited += passed
 
+    def let(self, running: bool) -> None:
+        self.running = running
+        if self.worker:
+            (self.worker.thaw if running else self.worker.freeze)()
+
 
 class Turns:
-    """All steps of this app. Every step's own thread calls look now and then, so none of ours is needed."""
+    """All steps of this app. Every step's own thread looks now and then, so none of ours is needed."""
 
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._turns: list[Turn] = []
 
-    def enter(self, turn: Turn) -> None:
-        """A step begins. Its worker is stopped, and runs as soon as it may."""
-        with self._lock:
+    def enter(self, turn: Turn, stop: Callable[[], bool]) -> None:
+        """Wait until a step may begin. Raises Stopped."""
+        with self._changed:
+            turn.count(time.monotonic())
+            turn.in_tools = False
             self._turns.append(turn)
             self._arrange()
-
-    def look(self, turn: Turn, in_tools: bool) -> None:
-        """Hand on, or take, the turn if it is time."""
-        with self._lock:
-            turn.in_tools = in_tools
-            if len(self._turns) > self._at_once:
+            while not turn.running:
+                self._changed.wait(_WAIT_SECONDS)
                 self._arrange()
-            else:
-                turn.count(time.monotonic())
+                if stop():
+                    self._leave(turn)
+                    raise Stopped
+
+    def look(self, turn: Turn, in_tools: bool = False) -> None:
+        """Hand on, or take, the turn if it is time. The worker is stopped and let go on by that."""
+        with self._changed:
+            turn.in_tools = in_tools
+            if turn in self._turns:
+                self._arrange()
+
+    def resume(self, turn: Turn) -> None:
+        """Let the worker, which is stopped, go on if it is its turn; else that comes later."""
+        with self._changed:
+            turn.let(turn.running)
 
     def leave(self, turn: Turn) -> None:
-        """The step ends, or is made to: it needs no turn any more. The worker is left as it is."""
-        with self._lock:
-            if turn in self._turns:
-                self._turns.remove(turn)
-                self._arrange()
+        """The step ends, or is made to: it needs no turn any more. The worker is left as it is. May be called again."""
+        with self._changed:
+            self._leave(turn)
+
+    def _leave(self, turn: Turn) -> None:
+        if turn in self._turns:
+            turn.count(time.monotonic())
+            turn.running = False
+            self._turns.remove(turn)
+            self._arrange()
 
     def _arrange(self) -> None:
         now = time.monotonic()
         for turn in self._turns:
             turn.count(now)
         ahead = sorted(self._turns, key=lambda turn: (turn.in_tools, turn.used - _SLICE * turn.running))
-        chosen = ahead[: self._at_once]
-        for turn in ahead[self._at_once :]:
+        chosen, others = ahead[: self._at_once], ahead[self._at_once :]
+        for turn in others:
             if turn.running:
-                turn.running = False
-                turn.freeze()
+                turn.let(False)
         for turn in chosen:
             if not turn.running:
-                turn.running = True
-                turn.thaw()
+                turn.let(True)
+                self._changed.notify_all()
 
 
 def cpus() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,10 +40,12 @@ class Watch:
         self._look_at_disk = 0.0
         self._cpu_before = self._process()[0]
         # What tools have put there is not the code's: it may be over from the start, and then not grow.
-        there = usage(folders, most.disk)
-        self._disk = Usage(
-            max(most.disk.bytes, there.bytes), max(most.disk.entries, there.entries), max(most.disk.depth, there.depth)
-        )
+        there = usage(folders, Usage(sys.maxsize, sys.maxsize, most.disk.depth))
+        self._disk = Usage(max(most.disk.bytes, there.bytes), max(most.disk.entries, there.entries), most.disk.depth)
+
+    def sees(self) -> bool:
+        """Whether the worker's use can be seen at all. Where it cannot, limits are none."""
+        return self._process()[2] > 0
 
     def over(self) -> Excess:
         """Which limit is passed. Cheap: it looks every 50 ms, and at a large folder less often."""

@@ -22,7 +22,7 @@ from . import confine, worker
 from .broker import serve_one_worker
 
 REQUEST = struct.Struct("=ci")  # F: fork; B: fork, with a broker; R: kill and reap the pid
-REPLY = struct.Struct("=ii")  # pid, status as of a Popen
+REPLY = struct.Struct("=ii")  # pid, and the status as of a Popen; or 0, and what was wrong with the fork
 FORK, FORK_BROKERED, REAP = b"F", b"B", b"R"
 
 _PRELOADED = ("numpy", "pandas", "matplotlib.pyplot")
@@ -51,12 +51,15 @@ def main(fd: int, parent: int, preload: bool) -> NoReturn:
                 ending.add(pid)
             host.sendall(REPLY.pack(pid, -signal.SIGKILL if status is None else status))
             continue
-        pid, broker = _fork(fds, brokered=do == FORK_BROKERED)
-        if broker:
-            ending.add(broker)
+        try:
+            pid, broker = _fork(fds, brokered=do == FORK_BROKERED)
+        except OSError as error:  # too many processes, or too little memory: for this one only
+            host.sendall(REPLY.pack(0, error.errno or 0))
+        else:
+            ending |= {broker} - {0}
+            _reply(host, pid)
         for each in fds:
             os.close(each)
-        _reply(host, pid)
 
 
 def _preload() -> Iterator[str]:
@@ -107,12 +110,15 @@ def _fork(fds: list[int], brokered: bool) -> tuple[int, int]:
         worker.main(_SOCKET, _BROKER if brokered else None)
     broker = 0
     if ours and theirs:
-        broker = os.fork()
-        if broker == 0:
-            _settle(me, [ours.fileno()])
-            serve_one_worker(3)
-        ours.close()
-        theirs.close()
+        with ours, theirs:
+            try:
+                broker = os.fork()
+            except OSError:
+                _reap(pid)
+                raise
+            if broker == 0:
+                _settle(me, [ours.fileno()])
+                serve_one_worker(_SOCKET)
     return pid, broker
 
 

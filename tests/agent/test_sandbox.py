@@ -337,8 +337,8 @@ def test_the_host_is_hidden_once_it_has_a_child(tmp_path: Path) -> None:
     script = (
         "import sys, threading\nfrom pathlib import Path\nfrom agent.sandbox.host import Executor\n"
         "with Executor(Path(sys.argv[1]), lambda c: None, [], lambda t: None, level='unsafe') as code:\n"
-        "    before = code.report()['host_memory']\n    code.run('1', threading.Event())\n"
-        "    print(before, '->', code.report()['host_memory'])\n"
+        "    before = code.report()['kernel']['host_memory']\n    code.run('1', threading.Event())\n"
+        "    print(before, '->', code.report()['kernel']['host_memory'])\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert done.stdout == "readable -> hidden\n", done.stderr

@@ -152,6 +152,41 @@ attempt(lambda: os.makedirs('../state/variables'), lambda: open('../state/variab
         "gain anything by a snapshot put in place of ours, or have one written over the app",
     ),
     Case(
+        "state_made_huge",
+        "tamper",
+        (
+            TRY
+            + """
+import os
+for folder in ('.', '../state', '../tmp', '../inbox'):
+    for name in ('sparse', *(os.listdir(folder) if os.path.isdir(folder) else ())):
+        path = os.path.join(folder, name)
+        attempt(lambda: os.close(os.open(path, os.O_CREAT | os.O_WRONLY)), lambda: os.truncate(path, 1 << 42), lambda: os.stat(path).st_size >> 30)
+""",
+            "import os; os._exit(3)",
+        ),
+        "make the host read terabytes of a snapshot, or pass the limit on a file's size by its path",
+    ),
+    Case(
+        "inbox_tampered",
+        "tamper",
+        (
+            TRY
+            + """
+import os
+first = big(3_000_000)
+print(len(first), os.listdir('../inbox') if os.path.isdir('../inbox') else '')
+for name in os.listdir('../inbox') if os.path.isdir('../inbox') else ():
+    path = '../inbox/' + name
+    attempt(lambda: open(path, 'w').write('x'), lambda: os.unlink(path), lambda: os.rename(path, 'mine'), lambda: os.symlink('@APP_DIR@/app.py', path + '2'))
+attempt(lambda: open('../inbox/new', 'w').write('x'), lambda: os.mkdir('../inbox/dir'), lambda: os.rename('../inbox', '../inbox2'), lambda: os.symlink('@APP_DIR@', '../inbox'))
+print(len(big(3_000_000)))
+""",
+        ),
+        "change what the host has put there, or have it write elsewhere",
+        4,
+    ),
+    Case(
         "folder_removed",
         "tamper",
         (

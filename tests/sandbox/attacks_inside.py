@@ -143,6 +143,7 @@ time.sleep(0.3)
         ),
         "fill the host's memory with arguments and results",
         4,
+        recovers=True,
     ),
     Case(
         "channel_closed",

@@ -172,10 +172,10 @@ class Seen:
 
 
 def processes(uid: int) -> dict[int, Seen]:
-    """All living processes of uid."""
+    """All living processes of uid but this one."""
     found: dict[int, Seen] = {}
     for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
             with open(f"/proc/{entry.name}/status") as file:

@@ -95,7 +95,11 @@ def _place(cases: Sequence[Case], level: str, python: str) -> list[Verdict]:
     listed = [{"name": case.name, "steps": case.steps, "wall": case.wall, "recovers": case.recovers} for case in cases]
     verdicts, left = [], ["the keeper ended early"]
     seconds = _SECONDS + sum((case.wall + 20) * len(case.steps) for case in cases)
-    for line in _keeper({"level": level, "cases": listed}, python, seconds):
+    try:
+        lines = _keeper({"level": level, "cases": listed}, python, seconds)
+    except (RuntimeError, subprocess.TimeoutExpired) as error:  # as bad as a breach, and the others go on
+        return [Verdict(cases[0].name, [f"no verdict: {error}"], False, "", "", 0.0)]
+    for line in lines:
         if "left" in line:
             left = line["left"]
         else:

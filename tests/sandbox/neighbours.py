@@ -46,7 +46,7 @@ def main() -> None:
     levels.before_login(python)
     with tempfile.TemporaryDirectory() as folder, _session(Path(folder) / "mine", level, python) as mine:
         mine.run("total = 0", threading.Event())
-        idle = _times(mine, 3.0)
+        idle = _times(mine, order["seconds"] / 2)
         stop = threading.Event()
         crowd = [
             threading.Thread(target=_torment, args=(_session(Path(folder) / name, level, python), code, stop))

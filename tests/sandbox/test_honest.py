@@ -15,7 +15,7 @@ EXCEPTIONS: dict[str, set[str]] = {"full": set(), "brokered": set()}
 NEEDS = {"parquet": "pyarrow", "pyplot": "matplotlib", "yaml": "yaml", "pandas": "pandas", "numpy": "numpy"}
 
 HONEST = {case.name: case for case in corpus.honest()}
-CHOSEN = list(HONEST) if WHOLE else list(HONEST)[::3]
+CHOSEN = list(HONEST) if WHOLE else list(HONEST)[::4]
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(not HONEST, reason=corpus.MISSING)]
 
