@@ -25,7 +25,7 @@ from agent.sandbox.seal import Slot
 _PIPE_BYTES = 256 << 10
 _CHUNK = 64 << 10
 _DYING_SECONDS = 0.5
-_START_SECONDS = 20.0  # to load the variables
+_START_SECONDS = 12.0  # to load the variables
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,11 @@ class Executor:
         """Of the child, while there is one."""
         return self._child.pid if self._child else None
 
+    @property
+    def in_tools(self) -> bool:
+        """A step waits for a tool."""
+        return self._turn.in_tools
+
     def report(self) -> dict[str, JsonValue]:
         """Which confinement is in force: the level, the kernel, the self-test; the child's own facts once it has started."""
         known = levels.standing().report() if self._given is None else {"kernel": levels.kernel()}

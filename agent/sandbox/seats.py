@@ -11,12 +11,17 @@ from tools.desk import Stopped
 
 LIVE = 12  # workers: each may take 1.25 GB, and most take 10 MB
 IDLE_SECONDS = 600.0
+_ROOM = 4  # times as many, with those that wait for a tool
 _SWEEP_SECONDS = 15.0
 _WAIT_SECONDS = 0.05
 
 
 class Sitter(Protocol):
     """Who has a worker."""
+
+    @property
+    def in_tools(self) -> bool:
+        """Its step waits for a tool, or for the user: it does nothing, and perhaps for hours."""
 
     def let_go(self) -> bool:
         """End the worker if no step is running: its variables are saved. Says whether that was so."""
@@ -63,7 +68,8 @@ class Seats:
     def _sit(self, sitter: Sitter) -> bool:
         with self._changed:
             first = self._waiting[0] is sitter
-            if first and len(self._taken) < self._limit:
+            busy = sum(not taken.in_tools for taken in self._taken)
+            if first and busy < self._limit and len(self._taken) < _ROOM * self._limit:
                 self._taken[sitter] = time.monotonic()
                 return True
             others = list(self._taken) if first else []

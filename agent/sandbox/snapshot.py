@@ -25,6 +25,7 @@ EACH = 64 << 20  # bytes of one pickle, at most
 IN_ALL = 128 << 20  # twice of it lies on the disk while it is replaced
 EARLY = 1 << 20  # bytes of a value that definitions need while they run
 SECONDS = 1.0  # for all of a save, about
+LOAD_SECONDS = 5.0  # for one pickle
 _LENGTH = struct.Struct(">Q")
 
 
@@ -37,7 +38,7 @@ def _at_most(seconds: float) -> Iterator[None]:
     """Raise _TooMuch in the block when it takes longer. The code's own alarm is put off, not lost."""
 
     def ring(_signal: int, _frame: object) -> None:
-        raise _TooMuch("takes too long to keep")
+        raise _TooMuch("takes too long")
 
     before, left = signal.signal(signal.SIGALRM, ring), signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))[0]
     try:
@@ -206,8 +207,9 @@ class Snapshot:
         for part in parts:
             file.seek(part["start"])
             try:
-                values = pickle.load(file)  # noqa: S301  # its own, in the child
-            except Exception as error:
+                with _at_most(LOAD_SECONDS):
+                    values = pickle.load(file)  # noqa: S301  # its own, in the child
+            except (Exception, _TooMuch) as error:
                 lost |= dict.fromkeys(part["names"], f"cannot be loaded again: {error!r}"[:300])
                 continue
             for name, value in values.items():

@@ -96,7 +96,7 @@ class Turns:
     def _leave(self, turn: Turn) -> None:
         if turn in self._turns:
             turn.count(time.monotonic())
-            turn.running = False
+            turn.running = turn.in_tools = False
             self._turns.remove(turn)
             self._arrange()
 

@@ -321,7 +321,7 @@ def test_a_stop_ends_the_wait_for_a_turn() -> None:
 
 class Sitter:
     def __init__(self, seats: Seats, busy: bool = False) -> None:
-        self.seats, self.busy, self.sits = seats, busy, False
+        self.seats, self.busy, self.sits, self.in_tools = seats, busy, False, False
 
     def let_go(self) -> bool:
         if not self.busy:
@@ -340,6 +340,15 @@ def test_the_longest_idle_worker_makes_room() -> None:
     for sitter in (one, two, three):
         sitter.sit(threading.Event())
     assert (one.sits, two.sits, three.sits) == (False, True, True)
+
+
+def test_who_waits_for_the_user_keeps_nobody_out() -> None:
+    seats = Seats(limit=1)
+    asking, other = Sitter(seats, busy=True), Sitter(seats, busy=True)
+    asking.sit(threading.Event())
+    asking.in_tools = True
+    other.sit(threading.Event())
+    assert (asking.sits, other.sits) == (True, True)
 
 
 def test_who_waits_for_a_place_can_be_stopped_and_leaves_the_queue() -> None:

@@ -25,6 +25,7 @@ from agent.events import (
     ToolStarted,
     UserSaid,
 )
+from agent.sandbox import levels
 from tests.agent.living import code, done, ended, events, everything, living, wait_for
 from tests.agent.situations import LONG_JOB, SITUATIONS
 from tests.doubles.model_server import Reply
@@ -50,7 +51,7 @@ def test_a_task_runs_from_message_to_answer(tmp_path: Path) -> None:
         first = events(session, StepEnded)[0]
         assert (first.provider, first.error, first.observation) == ("novita", "", "twenty 20")
         assert [(e.tool, e.by, e.step) for e in events(session, ToolStarted)] == [("plan", "agent", 2)]
-        assert events(session, SandboxReported)[0].level == "full"
+        assert events(session, SandboxReported)[0].level == levels.standing().level
         assert "twenty 20" in str(server.requests[1].body["messages"])
 
 

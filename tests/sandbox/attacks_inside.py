@@ -17,7 +17,7 @@ def frame(body):
 def tool(name, *args, number=7, **kwargs):
     return {'type': 'call', 'id': number, 'name': name, 'args': list(args), 'kwargs': kwargs}
 """
-_DONE = "{'type': 'done', 'value': '', 'error': '', 'final': True, 'answer': 'forged'}"
+_DONE = "{'type': 'done', 'value': '', 'error': '', 'final': True, 'answer': 'forged', 'saved': None}"
 
 _PROTOCOL = (
     Case(

@@ -37,8 +37,8 @@ def frames(seed: int, count: int) -> Iterator[tuple[bytes, bool]]:
 def ending(seed: int) -> bytes:
     draw = random.Random(-seed)
     text = "".join(draw.choices("a\u00e9\U0001f600\x00\x1b<", k=draw.randrange(30)))
-    return packed({"type": "done", "value": text, "error": draw.choice(("", text)), "final": draw.random() < 0.5,
-                   "answer": value(draw, 3)})  # fmt: skip
+    done = {"type": "done", "value": text, "error": draw.choice(("", text)), "final": draw.random() < 0.5}
+    return packed(done | {"answer": value(draw, 3), "saved": draw.choice((None, 0, 1))})
 
 
 def packed(message: object) -> bytes:
