@@ -117,11 +117,15 @@ def enclose(level: str, folder: str, broker: Link | None) -> dict[str, Any]:
         raise OSError(f"no broker for the level {level}")
     program = seccomp.worker_filter(os.getpid(), truncate=level == "brokered" or facts["landlock"] >= 3)
     os.sched_setaffinity(0, {ctypes.CDLL(None).sched_getcpu()})  # the one it is on: moving takes milliseconds
-    os.setpriority(os.PRIO_PROCESS, 0, 19)
-    facts |= {"cpus": 1, "nice": 19}
+    facts["cpus"] = 1
     seccomp.install(program)
     facts["seccomp"] = len(program)
     return facts
+
+
+def step_back() -> None:
+    """Leave the CPU to the app whenever it wants it. The last thing: getting ready should not wait for others."""
+    os.setpriority(os.PRIO_PROCESS, 0, 19)
 
 
 def _give_up_capabilities() -> None:

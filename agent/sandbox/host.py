@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import keyword
 import logging
+import os
 import sys
 import threading
 import time
@@ -229,8 +230,9 @@ class Executor:
         """Run the code. Returns how it ended, what it printed, and why it was made to end, in words."""
         child = self._ready(stop)
         limits, inbox = self._limits, self._folder / "inbox"
-        for old in inbox.glob(f"{RESULT}*"):
-            old.unlink(missing_ok=True)
+        for old in os.listdir(inbox):
+            if old.startswith(RESULT):
+                (inbox / old).unlink(missing_ok=True)
         output = Output(self._on_output, limits.output_chars)
         calls = Calls(self._call_tool, self._names, limits.calls, child.send, inbox)
         step = Step(child, self._turn, calls, output, self._watch(child), limits.wall_seconds, limits.output_bytes)

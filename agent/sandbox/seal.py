@@ -46,15 +46,15 @@ class Seal:
     def __init__(self, folder: Path, key: bytes) -> None:
         self._folder, self._key = folder, key
         self._marks = folder / "variables.marks"
+        self._count = 0  # of the newest mark; 0: not looked at yet
 
     def mark(self, slot: Slot) -> None:
         """Take up what a worker, now stopped, has saved there. Something that is no file is not taken up."""
-        marks = self._read()
         if content := self._content(slot):
-            count = max(count for count, _ in marks) + 1
+            self._count = (self._count or max(count for count, _ in self._read())) + 1
             file = os.open(self._marks, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:  # in place: a rename costs a millisecond, and a torn mark costs one step's variables
-                os.pwrite(file, _MARK.pack(count, content), slot * _MARK.size)
+                os.pwrite(file, _MARK.pack(self._count, content), slot * _MARK.size)
             finally:
                 os.close(file)
 

@@ -79,6 +79,7 @@ def worker_filter(own_pid: int, truncate: bool) -> list[Instruction]:
     program += _rule("clone3", [_fail(errno.ENOSYS)])  # glibc then takes clone, whose flags can be read here
     program += _if("clone", [_Words(0, _THREAD)])
     program += _if("kill", [_Words(0, (own_pid,))])
+    program += _if("setpriority", [_Words(0, (0,)), _Words(1, (0,)), _Words(2, (19,))])  # the lowest, of itself
     program += _if("tgkill", [_Words(0, (own_pid,))])
     program += _if("fcntl", [_Words(1, _FCNTL)])
     program += _if("ioctl", [_Words(1, _IOCTL)])

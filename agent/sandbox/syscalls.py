@@ -80,7 +80,7 @@ XATTRS = _table(
 # allowed with certain arguments
 JUDGED = _table(
     """
-    kill=62,129 tgkill=234,131 clone=56,220 clone3=435,435 fcntl=72,25 ioctl=16,29 prctl=157,167 prlimit64=302,261
+    setpriority=141,140 kill=62,129 tgkill=234,131 clone=56,220 clone3=435,435 fcntl=72,25 ioctl=16,29 prctl=157,167 prlimit64=302,261
     socketpair=53,199 sendto=44,206 sendmsg=46,211
     """
 )

@@ -325,5 +325,7 @@ def _live(fd: int, broker: int | None) -> NoReturn:
     facts = confine.limit(level, start["memory_bytes"], start["file_bytes"])
     facts |= confine.enclose(level, folder, Link(broker) if broker else None)
     worker = Worker(sock, start)
+    if level != "unsafe":
+        confine.step_back()
     worker.send({"type": "hello", "facts": facts})
     worker.serve(start["restore"])

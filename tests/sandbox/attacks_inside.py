@@ -275,7 +275,8 @@ _NEXT_STEP = (
             "class Trap:\n    def __reduce__(self): return (exec, ('import time\\nwhile True: time.sleep(1)',))\ntrap = Trap()",
             "import os; os._exit(1)",
         ),
-        "hold the loading of the variables past the limit",
+        "hold the loading of the variables past its own five seconds",
+        5,
     ),
     Case(
         "repr_for_ever",
