@@ -50,7 +50,7 @@ class SandboxReported(_Event):
     """Which confinement is in force for generated code, told once per run. Never better than the truth."""
 
     kind: Literal["sandbox_reported"] = "sandbox_reported"
-    level: str  # "plain", later full, brokered, remote, tools-only, unsafe
+    level: str  # full, brokered, remote, tools-only or unsafe
     facts: dict[str, JsonValue]
 
 

@@ -70,7 +70,7 @@ def plan(done: int) -> PlanMade:
 
 def research(run: str, step: int = 1) -> Iterator[Event]:
     """A step that fails once, thinks, searches and looks at a dataset. It stays open after its last event."""
-    yield SandboxReported(level="plain", facts={"network": True})
+    yield SandboxReported(level="full", facts={"network": True})
     yield StepStarted(run=run, step=step, model=MODEL)
     yield ReplyRestarted(step=step, reason="The model's server is busy (503)", attempt=2, wait_seconds=4.0)
     yield ReasoningSaid(
