@@ -22,7 +22,7 @@ def main(pythons: Sequence[str]) -> int:
         version = subprocess.run([python, "--version"], capture_output=True, text=True, check=True).stdout.strip()
         for level in LEVELS:
             differences = {name: found for name, found in harness.work(corpus.honest(), level, python).items() if found}
-            verdicts = harness.attack(cases, level, python)
+            verdicts = harness.attack_together(cases, level, python)
             breached = {name: verdict.breaches for name, verdict in verdicts.items() if verdict.breaches}
             red += len(differences) + len(breached)
             print(

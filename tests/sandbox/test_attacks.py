@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -76,11 +75,7 @@ def verdicts(level: str) -> dict[str, Verdict]:
         pytest.skip("this kernel has no Landlock")
     cases = [ALL[name] for name in CHOSEN[level]]
     try:
-        if WHOLE:
-            return harness.attack(cases, level)
-        with ThreadPoolExecutor(2) as pool:
-            halves = pool.map(lambda half: harness.attack_together(half, level), (cases[::2], cases[1::2]))
-            return {name: verdict for half in halves for name, verdict in half.items()}
+        return harness.attack(cases, level) if WHOLE else harness.attack_together(cases, level)
     except harness.Impossible as reason:
         pytest.skip(str(reason))
 
