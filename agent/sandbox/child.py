@@ -53,6 +53,7 @@ class Child:
         self._ended = ""  # how
         self._sending = threading.Lock()
         self._torn = False  # half a frame was sent: nothing can follow
+        self.received = 0  # bytes of messages so far
         self._splitter = Splitter()
         self._printing = True  # someone may still print: the pipe is open at the other end
         self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -155,6 +156,7 @@ class Child:
             data = b""
         if not data:
             raise Broken("the worker is gone")
+        self.received += len(data)
         yield from self._splitter.feed(data)
 
     def read_output(self) -> bytes:

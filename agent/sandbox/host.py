@@ -55,6 +55,7 @@ class Limits:
     threads: int = 100
     output_chars: int = 100_000  # kept; the rest is counted
     output_bytes: int = 16 << 20  # a step that prints more is stopped
+    sent_bytes: int = 32 << 20  # and one that hands more to tools
     text_chars: int = 20_000  # of a value and of a traceback
     calls: int = 500
 
@@ -235,7 +236,16 @@ class Executor:
                 (inbox / old).unlink(missing_ok=True)
         output = Output(self._on_output, limits.output_chars)
         calls = Calls(self._call_tool, self._names, limits.calls, child.send, inbox)
-        step = Step(child, self._turn, calls, output, self._watch(child), limits.wall_seconds, limits.output_bytes)
+        step = Step(
+            child,
+            self._turn,
+            calls,
+            output,
+            self._watch(child),
+            limits.wall_seconds,
+            limits.output_bytes,
+            limits.sent_bytes,
+        )
         ended = step.run(code, stop)
         seats.used(self)
         cause = self._cause(ended)
@@ -289,6 +299,8 @@ class Executor:
                     f"The step wrote more than {limits.disk.bytes >> 20:,} MB, {limits.disk.entries:,} files or folders, "
                     f"or {limits.disk.depth} folders deep, and was ended; the files that it wrote were removed"
                 )
+            case "sent":
+                return f"The step handed more than {limits.sent_bytes:,} bytes to tools and was stopped; hand over less"
             case "output":
                 return f"The step printed more than {limits.output_bytes:,} bytes and was stopped; print less"
             case "stopped":

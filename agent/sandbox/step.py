@@ -18,11 +18,12 @@ _PAUSE = 0.02  # seconds between two looks at the output and at the clock
 _GRACE = 0.3  # seconds for the code to end by itself after an interrupt
 _AGAIN = 0.1  # seconds until it is interrupted again
 
-Why = Literal["", "stopped", "time", "output", "gone", "cpu", "memory", "threads", "disk"]
+Why = Literal["", "stopped", "time", "output", "gone", "cpu", "memory", "threads", "disk", "sent"]
 _GENTLY: tuple[Why, ...] = (
     "stopped",
     "time",
     "output",
+    "sent",
     "cpu",
 )  # the code may end by itself; of the others each moment counts
 
@@ -77,10 +78,12 @@ class Step:
         watch: Watch,
         wall_seconds: float,
         output_bytes: int,
+        sent_bytes: int,
     ) -> None:
         """turn: taken, and left when the step is made to end."""
         self._child, self._turn, self._calls, self._output, self._watch = child, turn, calls, output, watch
         self._wall_seconds, self._output_bytes = wall_seconds, output_bytes
+        self._most_received = child.received + sent_bytes
         self._waited = turn.waited
         self._started = time.monotonic()
         self._look = 0.0  # when the output is read next: not more often than the page can show it
@@ -139,6 +142,8 @@ class Step:
             return "time"
         if self._output.bytes > self._output_bytes:
             return "output"
+        if self._child.received > self._most_received:  # the clock stands while calls are open, so bytes are counted
+            return "sent"
         return self._watch.over()
 
     def _take(self) -> None:

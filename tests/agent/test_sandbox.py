@@ -155,6 +155,14 @@ def test_much_output_is_cut_and_the_notice_says_by_how_much(tmp_path: Path) -> N
     assert output.endswith("4,000 more characters were printed and are not shown ...\n")
 
 
+def test_a_step_that_hands_too_much_to_tools_is_stopped(tmp_path: Path) -> None:
+    with Code(tmp_path, Limits(sent_bytes=1 << 20)) as code:
+        code("x = 1")
+        result = code("while True: echo('y' * 100_000)")
+        assert "handed more than 1,048,576 bytes to tools" in result.error
+        assert code.value("x") == "1"
+
+
 def test_a_runaway_printer_is_stopped(tmp_path: Path) -> None:
     with Code(tmp_path, Limits(output_bytes=1 << 20)) as code:
         code("x = 1")
