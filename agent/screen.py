@@ -37,6 +37,7 @@ class Screen:
         self._as_json = as_json
         self._console = Console(highlight=False, stderr=as_json)  # what a program reads holds no prompts
         self.asking = False  # waits for the person
+        self._typed: set[str] = set()  # calls that the person made: their results are the answer
 
     def show(self, entry: Entry) -> None:
         if self._as_json:
@@ -57,8 +58,12 @@ class Screen:
             case CodeWritten(code=code):
                 say()
                 say(Syntax(code, "python", background_color="default"))
-            case ToolStarted(tool=tool, args=args):
+            case ToolStarted(call=call, tool=tool, args=args, by=by):
+                if by == "user":
+                    self._typed.add(call)
                 say(f"[cyan]→ {escape(tool)}[/] [dim]{escape(_short(json.dumps(args, ensure_ascii=False)))}[/]")
+            case ToolEnded(call=call, why="done", result=result) if call in self._typed:
+                say(escape(_plain(result)))
             case ToolEnded(why="done", seconds=seconds, result=result):
                 say(f"[cyan]←[/] [dim]{seconds:.1f} s {escape(_short(_plain(result)))}[/]")
             case ToolEnded(message=message, hint=hint):

@@ -98,6 +98,12 @@ def test_without_a_terminal_spending_is_refused_unless_told_otherwise(
     assert [end["why"] for end in ends] == [why]
 
 
+def test_a_tool_call_needs_no_model_and_prints_its_result(tmp_path: Path) -> None:
+    got, out, err = outcome(agent(tmp_path, "", task='/plan todos=["read the paper"]'))
+    assert (got, err) == (0, "")
+    assert "0 of 1 completed" in out
+
+
 def on_a_terminal(data: Path, model: str, *arguments: str, answers: Sequence[tuple[str, str]]) -> tuple[int, str]:
     """Run on a terminal; each answer is typed once its prompt has appeared. Returns the exit code and what was seen."""
     pid, terminal = pty.fork()
