@@ -51,8 +51,7 @@ def _run(session: Session, options: argparse.Namespace) -> int:
 
     def interrupt(*_: object) -> None:
         threading.Thread(target=session.stop).start()  # not here: this thread may hold what stop needs
-        if screen.asking:
-            raise KeyboardInterrupt
+        screen.interrupt()
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import sys
+import threading
 
 from rich.console import Console
 from rich.markdown import Markdown
@@ -31,12 +34,15 @@ from agent.events import (
 from agent.policy import usd
 from tools.cards import Answer, Delete, Question, Request, Spend
 
+INTERRUPT_SECONDS = 0.2  # until an interrupt is seen that came just before the wait began
+LONGEST_LINE = 65_536  # bytes
+
 
 class Screen:
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
         self._console = Console(highlight=False, stderr=as_json)  # what a program reads holds no prompts
-        self.asking = False  # waits for the person
+        self._interrupted = threading.Event()
         self._typed: set[str] = set()  # calls that the person made: their results are the answer
 
     def show(self, entry: Entry) -> None:
@@ -94,21 +100,34 @@ class Screen:
         """Ask the person at the terminal. End of input is a no."""
         if self._as_json:
             self._console.print(_described(request))
-        self.asking = True
-        try:
-            if isinstance(request, Question):
-                said = self._console.input("[bold]Your answer: [/]").strip()
-                if said.isdigit() and 0 < int(said) <= len(request.options):
-                    said = request.options[int(said) - 1]
-                return Answer(verdict="yes", text=said) if said else Answer(verdict="no", reason="no answer")
-            said = self._console.input("[bold]Agree? [y/N, or a reason why not] [/]").strip()
-        except (EOFError, KeyboardInterrupt):
+        is_question = isinstance(request, Question)
+        said = self._typed_line("Your answer: " if is_question else "Agree? [y/N, or a reason why not] ")
+        if said is None:
             return Answer(verdict="no", reason="no answer")
-        finally:
-            self.asking = False
+        if isinstance(request, Question):
+            if said.isdigit() and 0 < int(said) <= len(request.options):
+                said = request.options[int(said) - 1]
+            return Answer(verdict="yes", text=said) if said else Answer(verdict="no", reason="no answer")
         if said.lower() in ("y", "yes"):
             return Answer(verdict="yes")
         return Answer(verdict="no", reason="" if said.lower() in ("", "n", "no") else said)
+
+    def interrupt(self) -> None:
+        """Give up waiting for the person, now and from here on."""
+        self._interrupted.set()
+
+    def _typed_line(self, prompt: str) -> str | None:
+        """The line that the person types; None at the end of input or when interrupted.
+
+        Not input(): an interrupt between its last look at signals and its read would leave it waiting for ever.
+        """
+        self._console.print(f"[bold]{escape(prompt)}[/]", end="")
+        terminal = sys.stdin.fileno()
+        while not self._interrupted.is_set():
+            if select.select([terminal], [], [], INTERRUPT_SECONDS)[0]:
+                line = os.read(terminal, LONGEST_LINE)  # a terminal hands over one line at a time
+                return line.decode(errors="replace").strip() if line else None
+        return None
 
     def goodbye(self, session: str) -> None:
         self._console.print(f"[dim]Session {session}: go on with --session {session}[/]")
