@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from agent.events import BudgetSet, Entry, Event, MoneyCorrected, MoneyReleased, MoneyReserved, MoneySettled, Of
 
@@ -72,15 +73,13 @@ def folded(entries: Iterable[Entry]) -> Ledger:
     return ledger
 
 
-def _limited(ledger: Ledger, of: str, limit: int) -> Ledger:
-    """A new limit. Where there is one for both together, it moves by as much as the changed one does."""
+def _limited(ledger: Ledger, of: Literal["compute", "thinking", "both"], limit: int) -> Ledger:
+    """A new limit. Whoever raises one above the limit for both raises that, too."""
     if of == "both":
         compute, thinking = replace(ledger.compute, limit=limit), replace(ledger.thinking, limit=limit)
         return replace(ledger, compute=compute, thinking=thinking, total=limit)
-    account = ledger.account("compute" if of == "compute" else "thinking")
-    if ledger.total is not None:
-        ledger = replace(ledger, total=max(0, ledger.total + limit - account.limit))
-    return _with(ledger, "compute" if of == "compute" else "thinking", replace(account, limit=limit))
+    total = None if ledger.total is None else max(ledger.total, limit)
+    return _with(replace(ledger, total=total), of, replace(ledger.account(of), limit=limit))
 
 
 def _holder(ledger: Ledger, hold: str) -> Of | None:
