@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.models.router import RouterModel
+from agent.events import ModelChosen
+from agent.metered import Thinker
+from agent.minds import Wish
 from agent.policy import Approve
 from tools import TOOLS
 from tools.hub import HubReader
@@ -20,7 +22,9 @@ class Outside:
     """What a session reaches: the same for all its runs, but for the model, which needs the owner's token of the moment."""
 
     hub: Callable[[], HubReader]
-    model: Callable[[], RouterModel]  # raises Problem when there is none yet
+    choose: Callable[[Wish], ModelChosen]  # raises Problem when there is no such model, or none yet
+    kept: Callable[[ModelChosen], ModelChosen]
+    thinker: Callable[[ModelChosen], Thinker]
     web: Web
     key: bytes = field(repr=False)  # the owner's, by which saved variables are known again
     place: JobPlace | None  # None: no jobs on this machine

@@ -27,7 +27,8 @@ class Settings:
     hf_token: str = field(default="", repr=False)
     bill_to: str = ""
     on_space: bool = False
-    budget_micro_usd: int = 0
+    budget_micro_usd: int | None = None  # for compute and thinking together; None: the limit of each
+    thinking_micro_usd: int | None = None  # a session's limit for model calls; None: the usual one
     approve: Approve = "ask"
     max_steps: int = 60
     port: int = 7860
@@ -48,7 +49,8 @@ class Settings:
             hf_token=environ.get("HF_TOKEN", "").strip(),
             bill_to=environ.get("BILL_TO", "").strip(),
             on_space=on_space,
-            budget_micro_usd=micro_usd(environ.get("BUDGET", "0")),
+            budget_micro_usd=_amount(environ, "BUDGET"),
+            thinking_micro_usd=_amount(environ, "THINKING_BUDGET"),
             max_steps=_positive(environ, "MAX_STEPS", 60),
             port=_positive(environ, "PORT", 7860),
             allow_owner_token=environ.get("ALLOW_OWNER_TOKEN", "").strip() == "1",
@@ -66,6 +68,10 @@ def micro_usd(dollars: str) -> int:
     if not 0 <= value <= 100_000:
         raise Problem(f"{dollars!r} is no amount of dollars.", "Write it like 3 or 0.50.")
     return round(value * 1_000_000)
+
+
+def _amount(environ: Mapping[str, str], name: str) -> int | None:
+    return micro_usd(environ[name]) if environ.get(name) else None
 
 
 def _data_dir(environ: Mapping[str, str], on_space: bool) -> Path:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from agent.events import ApprovalAnswered, ApprovalAsked, BudgetSet, Entry, Event, RunEnded, TextSaid, UserSaid
-from agent.sessions import ModelFacts, Summary, Unknown
+from agent.minds import ModelFacts
+from agent.sessions import Summary, Unknown
 from tools.cards import Answer
 from tools.desk import Problem
 
@@ -83,7 +84,7 @@ class ToldSession:
     def stop(self) -> None:
         self.stopped.set()
 
-    def set_budget(self, micro_usd: int) -> None:
+    def set_budget(self, micro_usd: int, of: str = "compute") -> None:
         self.tell(BudgetSet(micro_usd=micro_usd))
 
     def read(self, after_seq: int, limit: int = 500) -> list[tuple[int, bytes]]:
