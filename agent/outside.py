@@ -12,6 +12,7 @@ from agent.minds import Wish
 from agent.policy import Approve
 from tools import TOOLS
 from tools.hub import HubReader
+from tools.hub_values import Bill
 from tools.jobs import job_run
 from tools.jobs.place import JobPlace
 from tools.web import Web
@@ -25,6 +26,7 @@ class Outside:
     choose: Callable[[Wish], ModelChosen]  # raises Problem when there is no such model, or none yet
     kept: Callable[[ModelChosen], ModelChosen]
     thinker: Callable[[ModelChosen], Thinker]
+    bill: Callable[[], Bill | None]  # raises Problem when it may not be read
     web: Web
     key: bytes = field(repr=False)  # the owner's, by which saved variables are known again
     place: JobPlace | None  # None: no jobs on this machine

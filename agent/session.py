@@ -278,6 +278,8 @@ class Session:
                 self._emit(end)
             finally:  # a full disk must not keep the session busy for ever
                 self._run = None
+        if coder and not run.closing:
+            threading.Thread(target=self._mind.reconcile, name=f"bill-{self.id}", daemon=True).start()
 
     def _child(self) -> Executor:
         if self._executor is None:

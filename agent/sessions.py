@@ -148,6 +148,7 @@ class Sessions:
             choose=lambda wish: self._minds.choose(wish, bool(self._token(owner))),
             kept=lambda chosen: self._minds.kept(chosen, bool(self._token(owner))),
             thinker=lambda chosen: self._minds.thinker(chosen, self._token(owner), id),
+            bill=lambda: Hub(self._token(owner), self.settings.places.hf_endpoint).inference_bill(id),
             web=self._web,
             key=owner_key(self.settings.data_dir, owner),
             place=None if self.settings.on_space else LocalJobs(folder),

@@ -50,7 +50,7 @@ def paid(folder: Path, script: Script | Sequence[Reply], **settings: Any) -> Ite
         defaults: dict[str, Any] = {
             "model_id": "ada/thinker",
             "hf_token": "hf_" + "x" * 30,
-            "places": Places(router_url=server.base_url),
+            "places": Places(router_url=server.base_url, hf_endpoint=server.base_url),
         }
         sessions = Sessions(Settings(data_dir=folder, **(defaults | settings)))
         try:
