@@ -9,6 +9,7 @@ from typing import Any
 from agent.events import ModelChosen
 from agent.metered import Thinker
 from agent.minds import Wish
+from agent.notices import Notices
 from agent.policy import Approve
 from tools import TOOLS
 from tools.hub import HubReader
@@ -28,6 +29,7 @@ class Outside:
     thinker: Callable[[ModelChosen], Thinker]
     bill: Callable[[], Bill | None]  # raises Problem when it may not be read
     web: Web
+    notices: Notices
     key: bytes = field(repr=False)  # the owner's, by which saved variables are known again
     place: JobPlace | None  # None: no jobs on this machine
     approve: Approve

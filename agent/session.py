@@ -20,6 +20,7 @@ from agent.coder import Coder, StepLimit
 from agent.events import (
     ApprovalAnswered,
     Entry,
+    Event,
     ModelChosen,
     OutputPrinted,
     RunEnded,
@@ -80,7 +81,7 @@ class Session:
         self._shelf = Shelf(folder)
         entries = list(journal.entries())
         past = recall(entries)
-        self._books = Books(self._scribe.emit, entries)
+        self._books = Books(self._write, entries)
         self._emit = self._books.emit
         self._approvals = Approvals(self._emit, past.approvals)
         self._toolbox = Toolbox(tools_for(outside), self._emit, self._desk, past.calls)
@@ -292,6 +293,10 @@ class Session:
     def _call_from_code(self, call: ToolCall) -> Any:
         return self._toolbox.call(call.name, call.args, call.kwargs, by="agent", step=self._step())
 
+    def _write(self, event: Event) -> None:
+        self._scribe.emit(event)
+        self._outside.notices.take(self.id, event)
+
     def _printed(self, text: str) -> None:
         self._emit(OutputPrinted(step=self._step(), text=text))
 
@@ -333,6 +338,7 @@ class Session:
     def _judge(self, call: str, request: R, stop: threading.Event) -> tuple[Answer, R]:
         verdict = judge(request, self._outside.approve, self._books.ledger)
         if verdict.do == "ask":
+            self._outside.notices.asked(self.id, request)
             said: ApprovalAnswered = self._approvals.ask(call, request, stop)
         else:
             yes = verdict.do == "allow"

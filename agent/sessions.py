@@ -13,6 +13,7 @@ from pathlib import Path
 from agent.events import Entry, RunEnded, UserSaid
 from agent.journal import Header, Journal, read_header
 from agent.minds import Minds, ModelFacts
+from agent.notices import Notices
 from agent.outside import Outside
 from agent.sandbox import confine
 from agent.sandbox.seal import owner_key
@@ -57,6 +58,8 @@ class Sessions:
             ) from None
         self._web = Web(settings.places)
         self._minds = Minds(settings, self._web)
+        webhook, web = settings.webhook_url, self._web
+        self._notices = Notices((lambda said: web.tell(webhook, said)) if webhook else None, settings.page_url)
         self._open: dict[str, Session] = {}
         self._tokens: dict[str, str] = {}  # owner -> Hugging Face token; in memory only
         self._summaries: dict[str, tuple[tuple[int, int], Summary]] = {}
@@ -150,6 +153,7 @@ class Sessions:
             thinker=lambda chosen: self._minds.thinker(chosen, self._token(owner), id),
             bill=lambda: Hub(self._token(owner), self.settings.places.hf_endpoint).inference_bill(id),
             web=self._web,
+            notices=self._notices,
             key=owner_key(self.settings.data_dir, owner),
             place=None if self.settings.on_space else LocalJobs(folder),
             approve=self.settings.approve,
