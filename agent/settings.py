@@ -13,7 +13,7 @@ from agent.policy import Approve
 from tools.desk import Problem
 from tools.web import Places
 
-ROUTER_URL = "https://router.huggingface.co/v1"
+ROUTER_URL = Places.router_url
 DEFAULT_MODEL = "zai-org/GLM-5.3-Flash"
 
 
@@ -31,6 +31,10 @@ class Settings:
     approve: Approve = "ask"
     max_steps: int = 60
     port: int = 7860
+    # Whether visitors without a token of their own may think with hf_token, and for how much.
+    allow_owner_token: bool = False
+    owner_cap_per_visitor: int = 100_000  # micro-dollars per visitor and UTC day
+    owner_cap_per_day: int = 2_000_000  # micro-dollars per UTC day, all visitors together
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -47,6 +51,9 @@ class Settings:
             budget_micro_usd=micro_usd(environ.get("BUDGET", "0")),
             max_steps=_positive(environ, "MAX_STEPS", 60),
             port=_positive(environ, "PORT", 7860),
+            allow_owner_token=environ.get("ALLOW_OWNER_TOKEN", "").strip() == "1",
+            owner_cap_per_visitor=micro_usd(environ.get("OWNER_CAP_PER_VISITOR") or "0.10"),
+            owner_cap_per_day=micro_usd(environ.get("OWNER_CAP_PER_DAY") or "2"),
         )
 
 
