@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ def gpu_seconds(
 )  # ZeroGPU, the hardware a free account may use, starts only an app that has such a function
 def speak(
     model_id: str, ids: Sequence[int], stop_words: Sequence[str], limit: int, seconds: float, halt: Halt
-) -> Iterator[Piece]:
+) -> Generator[Piece]:
     """One reply of a loaded model, piece by piece. Closing it ends the generation within a token or a heartbeat."""
     ready = weights.loaded(model_id)
     if ready is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -95,7 +95,7 @@ class Weights:
 
     def reply(
         self, ids: Sequence[int], stop_words: Sequence[str], limit: int, seconds: float, halt: Halt
-    ) -> Iterator[Piece]:
+    ) -> Generator[Piece]:
         """Generate: a piece per token, and one per heartbeat of silence. Closing this ends the generation and its thread.
 
         limit: tokens. After seconds the reply ends as if it had reached its limit; reading the prompt is not cut short.
@@ -103,23 +103,17 @@ class Weights:
         import torch
 
         torch.seed()  # a fork inherits the state of chance: without this each would say the same again
-        spoken = _Spoken(self.tokenizer, stop_words, self._ends())
-        until = time.monotonic() + seconds
-
-        def over(input_ids: Any, _scores: Any, **_: Any) -> Any:
-            ended = halt.is_set() or spoken.met or time.monotonic() >= until
-            return torch.full((input_ids.shape[0],), ended, device=input_ids.device, dtype=torch.bool)
-
+        listener = _Listener(self.tokenizer, len(ids), stop_words, self._ends(), time.monotonic() + seconds, halt)
         thread = threading.Thread(
-            target=self._generate, args=(list(ids), limit, over, spoken), name="embedded-reply", daemon=True
+            target=self._generate, args=(list(ids), limit, listener), name="embedded-reply", daemon=True
         )
         thread.start()
         try:
             while True:
                 try:
-                    piece = spoken.pieces.get(timeout=HEARTBEAT_SECONDS)
+                    piece = listener.pieces.get(timeout=HEARTBEAT_SECONDS)
                 except Empty:
-                    piece = ("", spoken.tokens, "")
+                    piece = ("", listener.tokens, "")
                 if isinstance(piece, Exception):
                     raise piece
                 yield piece
@@ -129,7 +123,7 @@ class Weights:
             halt.set()
             thread.join()
 
-    def _generate(self, ids: list[int], limit: int, over: Any, spoken: _Spoken) -> None:
+    def _generate(self, ids: list[int], limit: int, listener: _Listener) -> None:
         import torch
 
         try:
@@ -139,11 +133,11 @@ class Weights:
                 attention_mask=torch.ones_like(prompt),
                 max_new_tokens=limit,
                 pad_token_id=self.tokenizer.pad_token_id or self.tokenizer.eos_token_id or 0,
-                stopping_criteria=[over],
-                streamer=spoken,
+                stopping_criteria=[listener],
             )
+            listener.close()
         except Exception as error:
-            spoken.pieces.put(error)
+            listener.pieces.put(error)
 
     def _ends(self) -> frozenset[int]:
         """The tokens by which the model says that it has finished."""
@@ -152,35 +146,42 @@ class Weights:
         return frozenset(one for one in flat if one is not None)
 
 
-class _Spoken:
-    """transformers' streamer of one reply: tokens in, pieces out. Lives in the thread that generates."""
+class _Listener:
+    """Hears one reply token by token and says when it is over: transformers' stopping criterion.
 
-    def __init__(self, tokenizer: Any, stop_words: Sequence[str], ends: frozenset[int]) -> None:
+    A streamer hears a token only after the criteria have judged it, and on a GPU later still; this one judges what it
+    has just heard, so nothing is generated after a stop word. Lives in the thread that generates.
+    """
+
+    def __init__(
+        self, tokenizer: Any, prompt: int, stop_words: Sequence[str], ends: frozenset[int], until: float, halt: Halt
+    ) -> None:
         def decode(ids: Sequence[int]) -> str:
             return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
         self.pieces: SimpleQueue[Piece | Exception] = SimpleQueue()
         self.tokens = 0
-        self._decoder, self._until, self._ends = Decoder(decode), Until(stop_words), ends
-        self._prompt_comes = True
-        self._finished = False  # by itself
+        self._decoder, self._words = Decoder(decode), Until(stop_words)
+        self._prompt, self._ends, self._until, self._halt = prompt, ends, until, halt
+        self._finished = self._over = False
 
-    @property
-    def met(self) -> bool:
-        return self._until.met
+    def __call__(self, input_ids: Any, _scores: Any, **_: Any) -> Any:
+        import torch
 
-    def put(self, value: Any) -> None:
-        if self._prompt_comes:
-            self._prompt_comes = False
-            return
-        for token in value.reshape(-1).tolist():
-            self.tokens += 1
-            self._finished = token in self._ends
-            self.pieces.put((self._until.feed(self._decoder.feed(token)), self.tokens, ""))
+        if not self._over:  # where the check is deferred, a token or two come after the end and are undone
+            for token in input_ids[0, self._prompt + self.tokens :].tolist():
+                self.tokens += 1
+                self._finished = token in self._ends
+                self.pieces.put((self._words.feed(self._decoder.feed(token)), self.tokens, ""))
+            ended = self._finished or self._words.met
+            self._over = ended or self._halt.is_set() or time.monotonic() >= self._until
+        return torch.full((1,), self._over, device=input_ids.device, dtype=torch.bool)
 
-    def end(self) -> None:
-        text = self._until.feed(self._decoder.end()) + self._until.end()
-        self.pieces.put((text, self.tokens, "stop" if self._finished or self.met else "length"))
+    def close(self) -> None:
+        """The generation has ended: tell what was held back, and why it ended."""
+        text = self._words.feed(self._decoder.end()) + self._words.end()
+        ended = self._finished or self._words.met
+        self.pieces.put((text, self.tokens, "stop" if ended else "length"))
 
 
 _loading = threading.Lock()
