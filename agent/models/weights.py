@@ -198,8 +198,8 @@ def loaded(model_id: str) -> Weights | None:
     return _loaded.get(model_id)
 
 
-def load(model_id: str) -> Weights:
-    """The model, loaded now if it is not yet: a name on the Hub that anyone may read, or a folder.
+def load(model_id: str, device: str = "") -> Weights:
+    """The model, loaded now if it is not yet: a name on the Hub that anyone may read, or a folder. device: "": the best.
 
     Raises Problem. On ZeroGPU a model can be loaded in the main thread before the page opens and never again, so what
     failed then has failed for good; elsewhere the next call tries again.
@@ -210,7 +210,7 @@ def load(model_id: str) -> Weights:
         if failed := _failed.get(model_id):
             raise failed
         try:
-            _loaded[model_id] = _read(model_id)
+            _loaded[model_id] = _read(model_id, device or _best_device())
         except Exception as error:
             log.warning("loading %s failed", model_id, exc_info=True)
             words = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
@@ -224,18 +224,23 @@ def load(model_id: str) -> Weights:
         return _loaded[model_id]
 
 
-def _read(model_id: str) -> Weights:
+def _best_device() -> str:
+    import torch
+
+    return "cuda" if on_zerogpu() or torch.cuda.is_available() else "cpu"
+
+
+def _read(model_id: str, device: str) -> Weights:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    cuda = on_zerogpu() or torch.cuda.is_available()
     tokenizer = AutoTokenizer.from_pretrained(model_id, token=False)
     model = AutoModelForCausalLM.from_pretrained(
         model_id,
         token=False,
-        dtype=torch.bfloat16 if cuda else "auto",
+        dtype=torch.bfloat16 if device == "cuda" else "auto",
         use_safetensors=True,  # the other form is a pickle, and a pickle is a program
     )
-    model = model.to("cuda" if cuda else "cpu").eval()
+    model = model.to(device).eval()
     known = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return Weights(model_id, tokenizer, model, min(known or LARGEST_WINDOW, LARGEST_WINDOW))
