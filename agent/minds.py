@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agent.events import ModelChosen
 from agent.metered import OtherPurse, Thinker
+from agent.models.catalogue import Catalogue
 from agent.models.choices import Choices
 from agent.models.listing import Chosen
 from agent.models.router import RouterModel
@@ -40,7 +41,7 @@ class Minds:
 
     def __init__(self, settings: Settings, web: Web, token_of: Callable[[str], str]) -> None:
         self._settings, self._token_of = settings, token_of
-        self.choices = Choices(settings, web, token_of)
+        self.choices = Choices(settings, Catalogue(web), token_of)
         self._purse = OwnerPurse(settings.data_dir, settings.owner_cap_per_visitor, settings.owner_cap_per_day)
 
     def facts(self, owner: str) -> ModelFacts:
