@@ -25,6 +25,7 @@ from tools.desk import Problem
 from ui.assets import asset
 from ui.guard import Refusal, check_origin, read_form
 from ui.login import Asker, Login, NotLetIn
+from ui.model_routes import Door, ModelRoutes, Models
 from ui.stream import EventStream
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ class _Token(_Form):
     token: str = Field(max_length=400)
 
 
-def routes(sessions: Sessions, login: Login) -> list[Route]:
-    """The routes of one app, for launch(app_kwargs={"routes": ...})."""
+def routes(sessions: Sessions, login: Login, models: Models | None = None) -> list[Route]:
+    """The routes of one app, for launch(app_kwargs={"routes": ...}). models: None where none can be chosen."""
     api = _Api(sessions, login)
     reads = {
         "events": api.events,
@@ -90,6 +91,9 @@ def routes(sessions: Sessions, login: Login) -> list[Route]:
         "budget": api.budget,
         "token": api.token,
     }
+    if models:
+        choosing = ModelRoutes(models, Door(api._asker, api._known, api._open))
+        reads["models"], writes["model"] = choosing.offered, choosing.choose
     return [
         Route(f"{PREFIX}/static/{{version}}/{{name:path}}", _asset, methods=["GET"]),
         *(Route(f"{PREFIX}/{path}", api.guarded(endpoint), methods=["GET"]) for path, endpoint in reads.items()),

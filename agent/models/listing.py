@@ -105,9 +105,10 @@ class Listing:
         """Pin an id to one provider; the same list gives the same answer.
 
         id: "org/model", one of those with :fastest (what no suffix means), :cheapest or :preferred, or with a
-        provider's name, which is kept. Raises Problem for what the router does not list or nobody serves now.
+        provider's name, which is kept; or the name of a preset. Raises Problem for what the router does not list or nobody serves now.
         """
-        name, _, wanted = id.strip().partition(":")
+        id = id.strip()
+        name, _, wanted = dict(PRESETS).get(id, id).partition(":")
         model = self._by_id.get(name.lower())
         if model is None:
             raise Problem(f"The router lists no model {_shown(name)}.", self._near(name))
