@@ -30,7 +30,7 @@ def payers(account: Account) -> tuple[Payer, ...]:
             bill_to=org.name,
             plan=org.plan,
             available=not org.limit_reached,
-            note=f"{org.name} has reached its spending limit." if org.limit_reached else "",
+            note="Its spending limit is reached." if org.limit_reached else "",
         )
         for org in sorted(account.organizations, key=lambda org: org.name.lower())
         if org.can_pay
@@ -43,7 +43,7 @@ def pick(offered: Sequence[Payer], bill_to: str) -> Payer:
     for payer in offered:
         if payer.bill_to == bill_to:
             if not payer.available:
-                raise Problem(payer.note, "Choose who else pays.")
+                raise Problem(f"{payer.name} cannot pay. {payer.note}", "Choose who else pays.")
             return payer
     names = ", ".join(payer.name for payer in offered if payer.available)
     raise Problem(f"{bill_to[:80]!r} cannot pay for you.", f"Those who can are {names}." if names else "Sign in first.")

@@ -68,7 +68,7 @@ def test_the_user_is_the_default_and_organizations_that_pay_follow(hub: FakeHub)
     assert (account.name, account.can_pay, account.plan) == ("ada", True, "pro")
     assert payers(account) == (
         Payer("ada", "", "pro"),
-        Payer("alpha-lab", "alpha-lab", "enterprise", False, "alpha-lab has reached its spending limit."),
+        Payer("alpha-lab", "alpha-lab", "enterprise", False, "Its spending limit is reached."),
         Payer("zeta-lab", "zeta-lab", "team"),
     )
 
@@ -91,7 +91,7 @@ def test_only_a_payer_that_was_offered_can_be_picked() -> None:
     offered = payers(account)
     assert pick(offered, "").name == "ada"
     assert pick(offered, "lab").bill_to == "lab"
-    with pytest.raises(Problem, match="full has reached its spending limit"):
+    with pytest.raises(Problem, match=r"full cannot pay\. Its spending limit is reached"):
         pick(offered, "full")
     with pytest.raises(Problem, match="'google' cannot pay for you") as problem:
         pick(offered, "google")

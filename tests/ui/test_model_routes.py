@@ -32,7 +32,7 @@ def session(site: Site) -> ToldSession:
 
 
 def test_the_page_is_told_presets_models_own_servers_payers_and_what_is_current(site: Site, choosing: Choosing) -> None:
-    choosing.payers = [Payer("ada", ""), Payer("lab", "lab", "team", False, "lab has reached its spending limit.")]
+    choosing.payers = [Payer("ada", ""), Payer("lab", "lab", "team", False, "Its spending limit is reached.")]
     told = site.get("models").json
     assert told["presets"][0] == {
         "name": "fast",

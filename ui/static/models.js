@@ -86,7 +86,7 @@ export class Models {
   #fill() {
     const { told } = this;
     const typed = this.typed?.value ?? "";
-    const typing = this.typed && document.activeElement === this.typed;
+    const focused = this.list.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     this.trouble = el("p", { class: "error", role: "alert", hidden: true });
     this.list.replaceChildren(
       ...[
@@ -99,19 +99,19 @@ export class Models {
         el("p", { class: "faint model-legend" }, "Prices are dollars per million tokens read and written. ", el("span", { title: PER_SESSION }, "A session is 25 steps.")),
       ].filter(Boolean),
     );
-    if (typing) this.typed.focus();
+    if (focused) this.list.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus(); // what is drawn anew loses it
   }
 
   #row(one) {
     const here = this.#isHere(one);
-    const facts = [one.window ? windowSize(one.window) : "", perMillion(one), perSession(one)].filter(Boolean).join(" · ");
+    const facts = factsOf(one);
     return el(
       "button",
       {
-        type: "button", class: "model-row", "aria-pressed": String(here), disabled: one.available === false,
+        type: "button", class: "model-row", "data-key": `${one.base_url ?? one.label ?? ""} ${one.id}`, "aria-pressed": String(here), disabled: one.available === false,
         on: { click: () => this.#choose({ model: one.id, base_url: one.base_url ?? "", bill_to: this.#payer() }) },
       },
-      el("b", {}, one.label ?? short(one.id)),
+      el("b", { class: one.label && "model-preset" }, one.label ?? short(one.id)),
       el("span", { class: "model-id" }, one.label ? one.id : null),
       el("span", { class: "faint model-facts" }, one.available === false ? one.note : facts),
       one.available !== false && one.note ? el("span", { class: "faint model-facts" }, one.note) : null,
@@ -135,11 +135,11 @@ export class Models {
   #typing(typed) {
     const price = el("span", { class: "faint" });
     const ids = el("datalist", { id: "ml-model-ids" }, this.told.models.map(({ id }) => el("option", { value: id })));
-    this.typed = el("input", { type: "text", list: "ml-model-ids", maxlength: "200", spellcheck: "false", autocomplete: "off", placeholder: "org/model or org/model:provider", "aria-label": "Id of another model", value: typed });
+    this.typed = el("input", { type: "text", "data-key": "typed", list: "ml-model-ids", maxlength: "200", spellcheck: "false", autocomplete: "off", placeholder: "org/model or org/model:provider", "aria-label": "Id of another model", value: typed });
     const use = () => this.typed.value.trim() && this.#choose({ model: this.typed.value.trim(), base_url: "", bill_to: this.#payer() });
     const look = () => {
       const found = this.told.models.find(({ id }) => id.toLowerCase() === this.typed.value.trim().toLowerCase());
-      setText(price, found ? [`${found.provider}`, found.window ? windowSize(found.window) : "", perMillion(found), perSession(found)].filter(Boolean).join(" · ") : "");
+      setText(price, found ? `${found.provider} · ${factsOf(found)}` : "");
     };
     this.typed.addEventListener("input", look);
     this.typed.addEventListener("keydown", (event) => event.key === "Enter" && use());
@@ -159,7 +159,7 @@ export class Models {
         el(
           "label",
           { title: one.note || null },
-          el("input", { type: "radio", name: "ml-payer", checked: one.bill_to === now, disabled: !one.available, on: { change: () => this.#pays(one.bill_to) } }),
+          el("input", { type: "radio", "data-key": `payer ${one.bill_to}`, name: "ml-payer", checked: one.bill_to === now, disabled: !one.available, on: { change: () => this.#pays(one.bill_to) } }),
           ` ${one.name}`, one.note && !one.available ? el("span", { class: "faint" }, ` ${one.note}`) : null,
         ),
       ),
@@ -217,6 +217,10 @@ function short(id) {
   return id.includes("/") ? id.split("/").pop().split(":")[0] : id;
 }
 
+function factsOf(one) {
+  return [one.window ? `${windowSize(one.window)} tokens` : "", perMillion(one), perSession(one)].filter(Boolean).join(" · ");
+}
+
 function perMillion(one) {
   if (one.in === 0 && one.out === 0) return "free";
   if (one.in == null || one.out == null) return "price not known";
@@ -228,5 +232,5 @@ function perSession({ estimate }) {
 }
 
 function ownWindow({ most }) {
-  return most ? `up to ${windowSize(most)}, as far as the server is set to` : "does not say how much it reads at once";
+  return most ? `up to ${windowSize(most)} tokens, as far as the server is set to` : "does not say how much it reads at once";
 }
