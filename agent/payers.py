@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from agent.settings import Settings
 from tools.desk import Problem
 from tools.hub import Account
 
@@ -47,3 +49,21 @@ def pick(offered: Sequence[Payer], bill_to: str) -> Payer:
             return payer
     names = ", ".join(payer.name for payer in offered if payer.available)
     raise Problem(f"{bill_to[:80]!r} cannot pay for you.", f"Those who can are {names}." if names else "Sign in first.")
+
+
+Whose = Literal["user", "machine", "owner", "nobody"]
+
+
+def whose_token(lent: str, settings: Settings) -> Whose:
+    """Whose Hugging Face token a session thinks with. lent: the one its user signed in with or pasted, or "".
+
+    "machine": HF_TOKEN of one's own machine. "owner": HF_TOKEN of a Space whose owner lets strangers think with it;
+    every call is then held in the OwnerPurse first, and the token goes to the router alone, never to the Hub.
+    """
+    if lent:
+        return "user"
+    if not settings.hf_token:
+        return "nobody"
+    if not settings.on_space:
+        return "machine"
+    return "owner" if settings.allow_owner_token else "nobody"

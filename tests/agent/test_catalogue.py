@@ -310,6 +310,57 @@ def test_entries_that_make_no_sense_are_left_out_and_the_others_stay() -> None:
     assert {one.providers[0].window for one in found.models[:5]} == {None}
 
 
+ODD = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["live", "a/b", "p"])
+)
+FIELDS = (
+    ["data", "id", "providers", "provider", "status", "context_length", "pricing", "input", "output", "is_free"],
+    ["architecture", "output_modalities", "throughput", "first_token_latency_ms", "supports_tools"],
+)
+TREES = st.recursive(
+    ODD,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from([*FIELDS[0], *FIELDS[1]]),
+            inner,
+            max_size=8,
+        )
+    ),
+    max_leaves=30,
+)
+
+
+@given(TREES, TREES)
+def test_whatever_the_router_sends_is_read_or_refused_in_one_way(whole: Any, entry: Any) -> None:
+    told = {"id": "a/b", "providers": [{"provider": "p", "status": "live", "context_length": entry, "pricing": entry}]}
+    for body in (json.dumps(whole), json.dumps({"data": [entry, told, {"id": "a/c", "providers": [entry]}]})):
+        try:
+            found = read_listing(body.encode(), 0.0)
+        except ValueError:
+            continue
+        for one in found.models:
+            for each in one.providers:
+                assert all(p is None or (type(p) is int and p >= 0) for p in (each.price_in, each.price_out))
+                assert each.window is None or each.window > 0
+            if one.live:
+                assert found.resolve(one.id).model_id.startswith(f"{one.id}:")
+        found.presets()
+
+
+@given(st.text(max_size=40))
+def test_whatever_is_typed_is_refused_as_a_problem(typed: str) -> None:
+    with pytest.raises(Problem, match="lists no model"):
+        MANY.resolve(typed)
+    with pytest.raises(Problem, match="does not serve ada/many"):
+        MANY.resolve(f"ada/many:-{typed}")
+
+
 # --- presets ---
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as runs
 from hypothesis import strategies as st
 
-from agent.payers import Payer, payers, pick
+from agent.payers import Payer, payers, pick, whose_token
 from agent.purse import FILE, OwnerPurse
 from agent.settings import Settings
 from tests.doubles.hub import FakeHub
@@ -111,6 +112,26 @@ def test_the_owners_token_is_for_nobody_unless_the_owner_says_one() -> None:
     assert (usual.owner_cap_per_visitor, usual.owner_cap_per_day) == (100_000, 2_000_000)
     with pytest.raises(Problem, match="no amount"):
         Settings.from_environ({"OWNER_CAP_PER_VISITOR": "much"})
+
+
+@pytest.mark.parametrize(
+    ("lent", "space", "owner", "allowed", "whose"),
+    [
+        ("hf_ada", True, "hf_owner", True, "user"),
+        ("hf_ada", False, "", False, "user"),
+        ("", False, "hf_me", False, "machine"),
+        ("", False, "hf_me", True, "machine"),
+        ("", True, "hf_owner", True, "owner"),
+        ("", True, "hf_owner", False, "nobody"),
+        ("", True, "", True, "nobody"),
+        ("", False, "", True, "nobody"),
+    ],
+)
+def test_a_spaces_own_token_is_used_only_for_who_has_none_and_only_where_it_is_allowed(
+    tmp_path: Path, lent: str, space: bool, owner: str, allowed: bool, whose: str
+) -> None:
+    settings = Settings(data_dir=tmp_path, hf_token=owner, on_space=space, allow_owner_token=allowed)
+    assert whose_token(lent, settings) == whose
 
 
 # --- the owner's purse ---
@@ -265,7 +286,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@runs(max_examples=150, deadline=None)
 @given(STEPS)
 def test_whatever_happens_no_more_is_authorised_than_the_caps(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str, int, int]]
