@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -137,12 +137,13 @@ class Listing:
             presets.append(Preset(name, id, None, what.message + offer))
         return tuple(presets)
 
-    def default(self) -> Preset:
-        """The first preset that can be had. Raises Problem when none can."""
+    def default(self) -> Chosen:
+        """The first preset that can be had; if it is not the first of all, its note says why. Raises Problem for none."""
         presets = self.presets()
         for preset in presets:
             if preset.chosen:
-                return preset
+                gone = "" if preset is presets[0] else presets[0].note
+                return replace(preset.chosen, note=f"{gone} {preset.chosen.note}".strip())
         raise Problem("The router offers none of the preset models now.", "Type the id of another model.")
 
     def _near(self, name: str) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from agent.models.catalogue import Catalogue
 from agent.models.listing import Chosen
 from agent.models.own_servers import Offer
 from agent.payers import Payer, pick
 from tools.desk import Problem
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,14 @@ def select(
 
 
 def own(model: str, base_url: str, offers: Sequence[Offer]) -> Chosen:
-    """A model of an own server. It costs nothing that this app could count, so its prices are zero."""
+    """A model of an own server. On this machine it costs nothing that could be counted; elsewhere nobody tells."""
     for offer in offers:
         if offer.base_url == base_url:
             for one in offer.models:
                 if one.id == model:
                     note = "" if one.window else f"{offer.name} does not say how much it reads at once."
-                    return Chosen(one.id, offer.name, one.window, 0, 0, 0, None, note)
+                    price = 0 if urlsplit(base_url).hostname in LOOPBACK else None
+                    return Chosen(one.id, offer.name, one.window, price, price, price, None, note)
             names = ", ".join(one.id for one in offer.models[:5])
             raise Problem(f"{offer.name} has no model {model[:80]!r}.", f"It has {names}.")
     raise Problem("No model server was found at that address.", "Start it, or set MODEL_BASE_URL.")

@@ -40,9 +40,7 @@ class Choosing:
         return read_listing(json.dumps(router_list.listing(*self.listed)).encode(), 0.0)
 
     def current(self, owner: str, session: str) -> Selection:
-        default = self.listing().default().chosen
-        assert default
-        return self.chosen.get(session) or Selection(default)
+        return self.chosen.get(session) or Selection(self.listing().default())
 
     def choose(self, owner: str, session: str, model: str, base_url: str, bill_to: str) -> Selection:
         self.asked.append((owner, session, model, base_url, bill_to))
