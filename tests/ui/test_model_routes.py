@@ -7,12 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from agent.models.choices import Choices
+from agent.models.selection import Selection
 from agent.payers import Payer
+from agent.settings import Settings
+from tests.doubles.answering import VLLM, Answering
 from tests.doubles.choosing import OLLAMA, Choosing
+from tests.doubles.hub import FakeHub
 from tests.doubles.router_list import model, provider
 from tests.doubles.sessions import ToldSession, ToldSessions
 from tests.ui.serving import Site, serving
+from tools.web import Web
 from ui.login import Login
+from ui.model_routes import Models
 
 
 @pytest.fixture
@@ -166,3 +173,28 @@ def test_a_form_that_is_none_is_refused(site: Site, session: ToldSession, form: 
 def test_where_nothing_can_be_chosen_there_is_no_such_route(tmp_path: Path) -> None:
     with serving(ToldSessions(tmp_path), Login()) as site:
         assert site.get("models").status == 404
+
+
+def test_the_page_works_with_the_real_list_the_real_account_and_a_real_server(tmp_path: Path) -> None:
+    with FakeHub() as hub, Answering(VLLM) as server:
+        hub.people["ada"]["orgs"] = [{"name": "lab", "canPay": True}]
+        settings = Settings(data_dir=tmp_path, places=hub.places())
+        choices = Choices(settings, Web(hub.places()), lambda _: "hf_ada", ports=(server.port,))
+        chosen: dict[str, Selection] = {}
+
+        def choose(owner: str, session: str, *choice: str) -> Selection:
+            return chosen.setdefault(session, choices.select(owner, *choice))
+
+        models = Models(
+            choices.listing, choices.own, choices.payers, lambda _, id: chosen.get(id) or choices.default(), choose
+        )
+        with serving(ToldSessions(tmp_path), Login(), models) as site:
+            told = site.get("models").json
+            assert [one["name"] for one in told["payers"]] == ["ada", "lab"]
+            assert [one["name"] for one in told["own"]] == ["vLLM"]
+            assert (told["current"]["id"], told["trouble"]) == ("zai-org/GLM-5.3-Flash:novita", "")
+            session = site.sessions.create("local").id
+            refused = site.post("model", {"session": session, "model": "best", "bill_to": "google"})
+            assert (refused.status, refused.json["message"]) == (409, "'google' cannot pay for you.")
+            assert site.post("model", {"session": session, "model": "best", "bill_to": "lab"}).json["in"] == 3_000_000
+            assert site.get(f"models?session={session}&part=current").json["current"]["bill_to"] == "lab"
