@@ -45,15 +45,15 @@ class Catalogue:
     def resolve(self, id: str) -> Chosen:
         """Pin an id to a provider: Listing.resolve, with a word on a list that is old."""
         listing = self.listing()
-        return _aged(listing, listing.resolve(id))
+        chosen = listing.resolve(id)
+        return replace(chosen, note=f"{chosen.note} {listing.trouble}".strip())
 
     def presets(self) -> tuple[Preset, ...]:
         return self.listing().presets()
 
-    def default(self) -> Chosen:
-        """The first preset that the router offers: Listing.default, likewise."""
-        listing = self.listing()
-        return _aged(listing, listing.default())
+    def default(self) -> Preset:
+        """The first preset that the router offers: Listing.default."""
+        return self.listing().default()
 
     def _due(self) -> bool:
         now = self._clock()
@@ -89,7 +89,3 @@ class Catalogue:
             self._failed = None
         except Problem as problem:
             self._failed = self._clock(), problem
-
-
-def _aged(listing: Listing, chosen: Chosen) -> Chosen:
-    return replace(chosen, note=f"{chosen.note} {listing.trouble}".strip())

@@ -17,7 +17,6 @@ from agent.models.selection import Selection, own, select
 from agent.payers import Payer, payers
 from agent.settings import DEFAULT_MODEL, Settings
 from tools.hub import Hub
-from tools.web import Web
 
 KEPT_SECONDS = 300.0
 MOST_KEPT = 1_000
@@ -33,14 +32,14 @@ class Choices:
     def __init__(
         self,
         settings: Settings,
-        web: Web,
+        catalogue: Catalogue,
         token_of: Callable[[str], str],
         *,
         ports: Collection[int] = tuple(own_servers.PORTS.values()),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings, self._token_of, self._ports, self._clock = settings, token_of, ports, clock
-        self.catalogue = Catalogue(web, clock)
+        self.catalogue = catalogue
         self._payers: dict[str, tuple[float, tuple[Payer, ...]]] = {}  # by fingerprint of the token
         self._windows: dict[str, tuple[float, int | None]] = {}  # by model of the set server
         self._lock = threading.Lock()
@@ -71,8 +70,11 @@ class Choices:
         if self._settings.model_base_url:
             [offer] = self.own()
             return Selection(own(offer.models[0].id, offer.base_url, [offer]), offer.base_url)
-        id = self._settings.model_id
-        chosen = self.catalogue.resolve(id) if id else self.catalogue.default()
+        if self._settings.model_id:
+            chosen = self.catalogue.resolve(self._settings.model_id)
+        else:
+            preset = self.catalogue.default()
+            chosen = preset.chosen or self.catalogue.resolve(preset.id)
         return Selection(chosen, "", self._settings.bill_to)
 
     def select(self, owner: str, model: str, base_url: str, bill_to: str) -> Selection:

@@ -137,13 +137,14 @@ class Listing:
             presets.append(Preset(name, id, None, what.message + offer))
         return tuple(presets)
 
-    def default(self) -> Chosen:
+    def default(self) -> Preset:
         """The first preset that can be had; if it is not the first of all, its note says why. Raises Problem for none."""
         presets = self.presets()
         for preset in presets:
             if preset.chosen:
                 gone = "" if preset is presets[0] else presets[0].note
-                return replace(preset.chosen, note=f"{gone} {preset.chosen.note}".strip())
+                note = f"{gone} {preset.note}".strip()
+                return replace(preset, chosen=replace(preset.chosen, note=note), note=note)
         raise Problem("The router offers none of the preset models now.", "Type the id of another model.")
 
     def _near(self, name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agent.models.catalogue import Catalogue
 from agent.models.choices import KEPT_SECONDS, Choices
 from agent.settings import Settings
 from tests.doubles.answering import VLLM, Answering
@@ -39,7 +40,9 @@ def clock() -> Clock:
 def choices(hub: FakeHub, clock: Clock, folder: Path, ports: tuple[int, ...] = (), **settings: Any) -> Choices:
     tokens = {"hf:ada": "hf_ada", "hf:bo": "hf_bo", "hf:old": "hf_expired"}
     made = Settings(data_dir=folder, places=hub.places(), **settings)
-    return Choices(made, Web(hub.places()), lambda owner: tokens.get(owner, ""), ports=ports, clock=clock)
+    return Choices(
+        made, Catalogue(Web(hub.places()), clock), lambda owner: tokens.get(owner, ""), ports=ports, clock=clock
+    )
 
 
 def test_nobody_choosing_means_the_first_preset_that_is_to_be_had(hub: FakeHub, clock: Clock, tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ class Choosing:
         return read_listing(json.dumps(router_list.listing(*self.listed)).encode(), 0.0)
 
     def current(self, owner: str, session: str) -> Selection:
-        return self.chosen.get(session) or Selection(self.listing().default())
+        default = self.listing().default().chosen
+        assert default
+        return self.chosen.get(session) or Selection(default)
 
     def choose(self, owner: str, session: str, model: str, base_url: str, bill_to: str) -> Selection:
         self.asked.append((owner, session, model, base_url, bill_to))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.models.catalogue import Catalogue
 from agent.models.choices import Choices
 from agent.models.selection import Selection
 from agent.payers import Payer
@@ -179,7 +180,7 @@ def test_the_page_works_with_the_real_list_the_real_account_and_a_real_server(tm
     with FakeHub() as hub, Answering(VLLM) as server:
         hub.people["ada"]["orgs"] = [{"name": "lab", "canPay": True}]
         settings = Settings(data_dir=tmp_path, places=hub.places())
-        choices = Choices(settings, Web(hub.places()), lambda _: "hf_ada", ports=(server.port,))
+        choices = Choices(settings, Catalogue(Web(hub.places())), lambda _: "hf_ada", ports=(server.port,))
         chosen: dict[str, Selection] = {}
 
         def choose(owner: str, session: str, *choice: str) -> Selection:
