@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from agent.events import ModelChosen
 from agent.metered import OtherPurse, Thinker
+from agent.models import embedded
 from agent.models.catalogue import Catalogue
 from agent.models.choices import Choices
+from agent.models.embedded import EmbeddedModel
 from agent.models.listing import Chosen
+from agent.models.own_servers import Offer, OwnModel
 from agent.models.router import RouterModel
 from agent.models.selection import Selection
 from agent.payers import whose_token
@@ -17,6 +20,8 @@ from agent.purse import OwnerPurse
 from agent.settings import DEFAULT_MODEL, Settings
 from tools.desk import Problem
 from tools.web import Web
+
+EMBEDDED = "embedded:"  # stands where a server's address does
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class Minds:
         settings = self._settings
         missing = ""
         if not settings.model_base_url and whose_token(self._token_of(owner), settings) == "nobody":
+            if (inside := embedded.offer()) and inside.default:
+                return ModelFacts(inside.name, EMBEDDED, True, "")
             missing = (
                 "Sign in with Hugging Face to give the agent a model to think with."
                 if settings.on_space
@@ -61,6 +68,8 @@ class Minds:
         """The model that a session keeps from here on. Raises Problem when there is none, or not that one."""
         settings, facts = self._settings, self.facts(owner)
         own = settings.model_base_url
+        if EMBEDDED in (wish.base_url, "" if wish.model else facts.base_url):
+            return self._embedded(wish.model)
         if own and wish.base_url == own and wish.model:  # any model of the set server may be named
             return ModelChosen(model=wish.model, base_url=own, free=True, wish=wish.model)
         if (
@@ -90,6 +99,15 @@ class Minds:
             note=chosen.note,
         )
 
+    def inside(self) -> tuple[Offer, ...]:
+        """The model inside this app, as the page offers it."""
+        offer = embedded.offer()
+        if offer is None:
+            return ()
+        return (
+            Offer(f"Inside this app, {offer.device}. {offer.speed}", EMBEDDED, (OwnModel(offer.name, offer.window),)),
+        )
+
     def kept(self, owner: str, chosen: ModelChosen) -> ModelChosen:
         """What a session goes on with: the same, unless it was the default and that is another now, or it is gone."""
         settings = self._settings
@@ -104,6 +122,8 @@ class Minds:
     def thinker(self, owner: str, chosen: ModelChosen, session: str) -> tuple[Thinker, OtherPurse | None]:
         """The model to ask, and who pays beside the session's own limit. The Hugging Face token goes to the router alone."""
         settings = self._settings
+        if chosen.base_url == EMBEDDED:
+            return EmbeddedModel(chosen.model), None
         if chosen.base_url != settings.places.router_url:
             key = settings.model_api_key if chosen.base_url == settings.model_base_url else ""
             return RouterModel(chosen.model, chosen.base_url, key), None
@@ -114,7 +134,24 @@ class Minds:
         model = RouterModel(chosen.model, chosen.base_url, token, bill_to=bill_to, session_id=session)
         return model, _Share(self._purse, owner, session) if by_owner else None
 
+    def _embedded(self, wish: str) -> ModelChosen:
+        offer = embedded.offer()
+        if offer is None:
+            raise Problem("There is no model inside this app.", embedded.why_not())
+        note = f"It runs inside this app ({offer.device}). {offer.speed}"
+        return ModelChosen(
+            model=offer.name,
+            base_url=EMBEDDED,
+            provider="embedded",
+            window=offer.window,
+            free=True,
+            wish=wish,
+            note=note,
+        )
+
     def _is_here(self, base_url: str) -> bool:
+        if base_url == EMBEDDED:
+            return bool(self.inside())
         return base_url == self._settings.model_base_url or any(
             offer.base_url == base_url for offer in self.choices.own()
         )

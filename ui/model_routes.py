@@ -40,6 +40,7 @@ class Models:
     payers: Callable[[str], Sequence[Payer]]
     current: Callable[[str, str], Selection]
     choose: Callable[[str, str, str, str, str], Selection]
+    inside: Callable[[], Sequence[Offer]] = tuple  # the model inside the app, for everybody
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class ModelRoutes:
         return JSONResponse(_selection(chosen))
 
     def _own(self, asker: Asker) -> Sequence[Offer]:
-        return self._models.own() if asker.own_machine else ()
+        return [*(self._models.own() if asker.own_machine else ()), *self._models.inside()]
 
 
 async def _told(ask: Callable[..., T], *args: object) -> T | Problem:

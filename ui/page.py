@@ -70,8 +70,9 @@ def build(sessions: Sessions, environ: Mapping[str, str], models: Models | None 
 
 def launch(sessions: Sessions, port: int) -> None:
     """Open the page and serve it until the process is told to end."""
-    choices = sessions.minds.choices
-    models = Models(choices.listing, choices.own, choices.payers, sessions.thinks_with, sessions.think_with)
+    minds = sessions.minds
+    listed = (minds.choices.listing, minds.choices.own, minds.choices.payers)
+    models = Models(*listed, sessions.thinks_with, sessions.think_with, minds.inside)
     page = build(sessions, os.environ, models)
     page.demo.launch(server_port=port, **page.launch)
 

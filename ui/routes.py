@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from urllib.parse import quote
 
+from gradio import Request as GradioRequest
+from gradio.context import LocalContext
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -218,6 +220,7 @@ class _Api:
     async def send(self, request: Request) -> Response:
         form = await read_form(request, _Send)
         session = await self._open(form.session, self._known(request))
+        LocalContext.request.set(GradioRequest(request))  # on ZeroGPU the visitor's quota is found by it
         run = await _settled(session.send, form.text, form.files)
         return JSONResponse({"run": run})
 

@@ -12,6 +12,7 @@ import { status, Story } from "./story.js";
 import { Timeline } from "./timeline.js";
 import { welcome } from "./welcome.js";
 import { seconds } from "./words.js";
+import { quotaHeaders } from "./zerogpu.js";
 
 const TITLE = "ML Intern";
 const REFRESH = 30_000; // ms between looks at the list of sessions
@@ -186,7 +187,7 @@ class App {
       await this.models.settle(session);
       const stored = [];
       for (const file of files) stored.push((await upload(session, file)).name);
-      await post("send", { session, text, files: stored });
+      await post("send", { session, text, files: stored }, await quotaHeaders());
       if (this.page.session !== session) this.open(session);
     } finally {
       takeBack();
