@@ -12,7 +12,7 @@ from agent.models.catalogue import Catalogue
 from agent.models.choices import Choices
 from agent.models.embedded import EmbeddedModel
 from agent.models.listing import Chosen
-from agent.models.own_servers import Offer, OwnModel
+from agent.models.own_servers import Offer, OwnModel, window_of
 from agent.models.router import RouterModel
 from agent.models.selection import Selection
 from agent.payers import whose_token
@@ -71,12 +71,10 @@ class Minds:
         if EMBEDDED in (wish.base_url, "" if wish.model else facts.base_url):
             return self._embedded(wish.model)
         if own and wish.base_url == own and wish.model:  # any model of the set server may be named
-            return ModelChosen(model=wish.model, base_url=own, free=True, wish=wish.model)
-        if (
-            not wish.base_url
-            and not (own and not wish.model)
-            and whose_token(self._token_of(owner), settings) == "nobody"
-        ):
+            window = window_of(own, wish.model, settings.model_api_key)
+            return ModelChosen(model=wish.model, base_url=own, window=window, free=True, wish=wish.model)
+        whose = whose_token(self._token_of(owner), settings)
+        if not wish.base_url and not (own and not wish.model) and whose == "nobody":
             raise Problem(
                 facts.missing or "Hugging Face's models need a token.", "" if facts.missing else "Set HF_TOKEN."
             )
@@ -95,7 +93,8 @@ class Minds:
             cached_price=chosen.price_cached,
             free=bool(selection.base_url),
             wish=wish.model,
-            bill_to=selection.bill_to or settings.bill_to if not selection.base_url else "",
+            # A Space's BILL_TO is not for visitors with tokens of their own.
+            bill_to=selection.bill_to if wish.model or not settings.on_space or whose == "owner" else "",
             note=chosen.note,
         )
 
