@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.events import ModelChosen
-from agent.metered import Thinker
 from agent.models.catalogue import Catalogue
+from agent.models.deltas import Thinker
 from agent.models.router import RouterModel
 from agent.settings import DEFAULT_MODEL, Settings
 from tools.desk import Problem
@@ -87,8 +87,8 @@ class Minds:
     def thinker(self, chosen: ModelChosen, token: str, session: str) -> Thinker:
         """The model to ask. The Hugging Face token goes to the router alone."""
         if chosen.base_url != self._settings.places.router_url:
-            return RouterModel(chosen.model, chosen.base_url, self._settings.model_api_key)
-        return RouterModel(chosen.model, chosen.base_url, token, bill_to=chosen.bill_to, session_id=session)
+            return RouterModel(chosen.model, chosen.base_url, self._settings.model_api_key, window=chosen.window)
+        return RouterModel(chosen.model, chosen.base_url, token, chosen.bill_to, session, window=chosen.window)
 
     def _default(self) -> str:
         if self._settings.model_id:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.events import ModelChosen
-from agent.metered import Thinker
 from agent.minds import Wish
+from agent.models.deltas import Thinker
 from agent.policy import Approve
 from tools import TOOLS
 from tools.hub import HubReader
