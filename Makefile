@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.made-from-pins
 
-.PHONY: run env test check bench test-sandbox bench-sandbox pins
+.PHONY: run env test check bench bench-long test-sandbox bench-sandbox pins
 run: env
 	$(BIN)/python app.py
 
@@ -27,6 +27,9 @@ check: env
 
 bench: env
 	$(BIN)/python -m bench
+
+bench-long: env
+	$(BIN)/python -m bench.long
 
 # All attacks, all honest snippets, 100,000 frames. `make test` runs a part of them.
 test-sandbox: env

@@ -136,7 +136,7 @@ class Context:
     def _request(self, talk: Talk, last: int, messages: Messages, order: str) -> Messages:
         """What is sent to get a summary: the conversation as it is, so that the server's cache knows it; else shortened."""
         ask = {"role": "user", "content": order}
-        room = min(SUMMARY_REPLY, self._window.tokens // 6)
+        room = min(SUMMARY_REPLY, self._window.tokens // 8)
         steps = talk.steps[: len(talk.steps) - len(talk.compacted(last, "")) + 1]
         tries = [messages, *(self._write([_shortened(s, most) for s in steps]) for most in _SHORTENED)]
         for known in tries:
