@@ -96,7 +96,7 @@ class Coder(CodeAgent):
         self.steps = self.input_tokens = self.output_tokens = 0
         self._recalled = memory
         self._window = window or Window()
-        self._window.told = model.window
+        self._window.belong_to(model.model_id, model.window)
         self._context = Context(model, memory, self._window, self._written, emit, cancel, self._spend)
         super().__init__(
             tools=tools,

@@ -45,6 +45,7 @@ from agent.scribe import Scribe
 from agent.shelf import Shelf
 from agent.toolbox import Toolbox
 from agent.typed import Typed, parse_typed
+from agent.window import Window
 from tools.cards import Answer, FileMade, RaiseCap, Request
 from tools.desk import Desk, Problem, Stopped
 
@@ -79,7 +80,7 @@ class Session:
         self._run: _Run | None = None
         self._shelf = Shelf(folder)
         entries = list(journal.entries())
-        self._memory = Memory(journal.entries)
+        self._memory, self._window = Memory(journal.entries), Window()
         past = self._memory.catch_up()
         self._books = Books(self._scribe.emit, entries)
         self._emit = self._books.emit
@@ -241,6 +242,7 @@ class Session:
             cancel=run.cancel,
             steps_before=run.step,
             max_steps=self._outside.max_steps,
+            window=self._window,
         )
         return run.coder.run_to_end()
 

@@ -37,6 +37,13 @@ class Window:
     learned: int | None = None
     factor: float = 1.0  # the provider's tokens to ours, by its last count
     _counted: tuple[int, int] = (0, 0)  # of the last request: our estimate, the provider's count
+    _model: str = ""
+
+    def belong_to(self, model: str, told: int | None) -> None:
+        """From here on it is this model's; what was learned of another does not hold for it."""
+        if model != self._model:
+            self.learned, self.factor, self._counted, self._model = None, 1.0, (0, 0), model
+        self.told = told
 
     @property
     def tokens(self) -> int:

@@ -43,7 +43,7 @@ DEMANDS = (
     Demand(about="data", rule="must_not", text="Never train on the test split of ada/pets!"),
     Demand(about="budget", rule="must", text="Spend at most $4.20 in all."),
 )
-EARLY, LATE = range(6, 16), range(STEPS - 14, STEPS)
+EARLY, LATE = range(5, 30), range(STEPS - 25, STEPS)
 WORDS = [
     "the",
     "loss",
