@@ -73,8 +73,9 @@ def test_a_new_start_remembers_exactly_the_same(tmp_path: Path) -> None:
 
 
 def test_without_a_summary_the_app_puts_one_together_and_says_so(tmp_path: Path) -> None:
-    for n, nothing in enumerate((Reply(""), Reply("<code>print(1)</code>"), Reply(status=500, body={}))):
-        model = Windowed(WINDOW, lambda n: step(n, 40), summary=lambda _, nothing=nothing: nothing)
+    nothing = [Reply(""), Reply("<code>print(1)</code>"), Reply(status=500, body={})]
+    for n, _ in enumerate(list(nothing)):
+        model = Windowed(WINDOW, lambda n: step(n, 40), summary=lambda _: nothing.pop(0))
         with working(tmp_path / str(n), model, window=WINDOW) as work:
             assert work.run(TASK) == "Done."
             made = work.events(Compacted)[0]
