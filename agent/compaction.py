@@ -127,8 +127,10 @@ class Context:
         try:
             request = self._request(talk, last, messages, order)
             said = self._ask(request) if request else ""
-        except Problem:  # of the server; the work goes on without
+        except Problem as problem:  # of the server; the work goes on without
             said = ""
+            if isinstance(problem, TooLong):
+                self._longest = problem.reply or self._longest
         if not said:
             said = f"{_MECHANICAL}\n{digest(talk.steps, last)}"
         return cut(said, most * CHARACTERS_PER_TOKEN)

@@ -33,6 +33,7 @@ from tools.cards import Demand, FileMade, PlanMade, Request, Todo
 
 LONGEST_PROSE = 8_000  # characters of a reply without code that are remembered
 MOST_NAMED = 300  # files and ids, and as many jobs, that a summary names; the newest
+LONGEST_NAME = 200  # characters
 _MARKS = {"completed": "x", "in_progress": ">", "pending": " "}
 
 
@@ -115,7 +116,8 @@ class Made:
             case RunEnded(produced=produced):
                 self.names |= dict.fromkeys(produced)
             case JobSubmitted(job=job, title=title, where=where, url=url):
-                self.jobs[job] = f"{job}: {title} ({where}{', ' if url else ''}{url})"
+                words = f"{job}: {title} ({where}{', ' if url else ''}{url})"
+                self.jobs[job] = cut(words, 2 * LONGEST_NAME)
                 self.open_jobs.add(job)
             case JobEnded(job=job, files=files):
                 self.open_jobs.discard(job)
@@ -124,7 +126,7 @@ class Made:
                 pass
 
     def told_names(self) -> tuple[str, ...]:
-        return tuple(self.names)[-MOST_NAMED:]
+        return tuple(name[:LONGEST_NAME] for name in tuple(self.names)[-MOST_NAMED:])
 
     def told_jobs(self) -> tuple[str, ...]:
         """Open jobs, all of them, after the newest that are over."""
