@@ -28,7 +28,7 @@ from agent.events import (
 )
 from agent.guards import Plan, Repetition, Replies, Verdict
 from agent.memory import Memory
-from agent.models.deltas import Thinker
+from agent.models.deltas import Thinker, Waiting
 from agent.models.faults import TooLong
 from agent.models.router import Cancel, Done, Reasoning, Restarted, Text, ToolCall, Usage, plain_messages
 from agent.parsing import parse_reply
@@ -201,6 +201,8 @@ class Coder(CodeAgent):
                     said.clear()
                     thinking = Thinking()
                     self._emit(ReplyRestarted(step=step, reason=reason, attempt=attempt, wait_seconds=wait_seconds))
+                case Waiting(reason):
+                    self._emit(Noticed(level="info", text=reason))
                 case Done():
                     self._say(step, thinking.end())
                     return "".join(said), delta

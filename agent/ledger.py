@@ -32,6 +32,7 @@ class Ledger:
     thinking: Account = Account(limit=THINKING_LIMIT)
     total: int | None = None  # for both together; None: each has its own limit only
     reservations: int = 0  # so far, for ids that are unique
+    calls: int = 0  # of models that were charged
 
     def account(self, of: Of) -> Account:
         return self.compute if of == "compute" else self.thinking
@@ -56,7 +57,8 @@ def after(ledger: Ledger, event: Event) -> Ledger:
             ledger = replace(ledger, reservations=ledger.reservations + 1)
             return _with(ledger, of, replace(account, holds={**account.holds, hold: micro_usd}))
         case MoneySettled(hold=hold, micro_usd=micro_usd):
-            return _freed(ledger, hold, micro_usd)
+            calls = ledger.calls + (hold in ledger.thinking.holds)
+            return replace(_freed(ledger, hold, micro_usd), calls=calls)
         case MoneyReleased(hold=hold):
             return _freed(ledger, hold, 0)
         case MoneyCorrected(micro_usd=micro_usd, of=of):

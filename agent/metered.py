@@ -88,12 +88,12 @@ class Purse:
             self._other.settle(hold, 0)
 
     def _raised(self, micro_usd: int, model: str) -> str:
-        """Ask for a new cap; "" when it is raised. What is proposed leaves room for some calls like this one."""
+        """Ask for a new cap; "" when it is raised. What is proposed leaves room for one more call like this one."""
         ledger = self._books.ledger
         account = ledger.thinking
         short = micro_usd - ledger.free("thinking")
         highest = max(account.limit, ledger.total or 0)
-        proposed = -(-(highest + short + 4 * micro_usd) // CAP_STEP) * CAP_STEP
+        proposed = -(-(highest + short + micro_usd) // CAP_STEP) * CAP_STEP
         request = RaiseCap(
             cap_micro_usd=proposed, spent_micro_usd=account.spent, needed_micro_usd=micro_usd, model=model
         )

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.events import ModelChosen
+from agent.metered import OtherPurse
 from agent.minds import Wish
 from agent.models.deltas import Thinker
+from agent.notices import Notices
 from agent.policy import Approve
 from tools import TOOLS
 from tools.hub import HubReader
+from tools.hub_values import Bill
 from tools.jobs import job_run
 from tools.jobs.place import JobPlace
 from tools.web import Web
@@ -24,8 +27,10 @@ class Outside:
     hub: Callable[[], HubReader]
     choose: Callable[[Wish], ModelChosen]  # raises Problem when there is no such model, or none yet
     kept: Callable[[ModelChosen], ModelChosen]
-    thinker: Callable[[ModelChosen], Thinker]
+    thinker: Callable[[ModelChosen], tuple[Thinker, OtherPurse | None]]  # the model, and who pays beside the session
+    bill: Callable[[], Bill | None]  # raises Problem when it may not be read
     web: Web
+    notices: Notices
     key: bytes = field(repr=False)  # the owner's, by which saved variables are known again
     place: JobPlace | None  # None: no jobs on this machine
     approve: Approve

@@ -20,6 +20,7 @@ from agent.coder import Coder, StepLimit
 from agent.events import (
     ApprovalAnswered,
     Entry,
+    Event,
     ModelChosen,
     OutputPrinted,
     RunEnded,
@@ -82,7 +83,7 @@ class Session:
         entries = list(journal.entries())
         self._memory, self._window = Memory(journal.entries), Window()
         past = self._memory.catch_up()
-        self._books = Books(self._scribe.emit, entries)
+        self._books = Books(self._write, entries)
         self._emit = self._books.emit
         self._approvals = Approvals(self._emit, past.approvals)
         self._toolbox = Toolbox(tools_for(outside), self._emit, self._desk, past.calls)
@@ -144,6 +145,11 @@ class Session:
     def set_budget(self, micro_usd: int, of: Literal["compute", "thinking", "both"] = "compute") -> None:
         """The most this session may spend in all. A person's word only; no tool reaches this."""
         self._books.set_budget(micro_usd, of)
+
+    @property
+    def chosen(self) -> ModelChosen | None:
+        """The model it thinks with; None before its first run."""
+        return self._mind.chosen
 
     def choose(self, wish: Wish) -> ModelChosen:
         """Think with another model from the next run on. Raises Problem when there is no such model."""
@@ -280,6 +286,8 @@ class Session:
                 self._emit(end)
             finally:  # a full disk must not keep the session busy for ever
                 self._run = None
+        if coder and not run.closing:
+            threading.Thread(target=self._mind.reconcile, name=f"bill-{self.id}", daemon=True).start()
 
     def _child(self) -> Executor:
         if self._executor is None:
@@ -291,6 +299,10 @@ class Session:
 
     def _call_from_code(self, call: ToolCall) -> Any:
         return self._toolbox.call(call.name, call.args, call.kwargs, by="agent", step=self._step())
+
+    def _write(self, event: Event) -> None:
+        self._scribe.emit(event)
+        self._outside.notices.take(self.id, event)
 
     def _printed(self, text: str) -> None:
         self._emit(OutputPrinted(step=self._step(), text=text))
@@ -333,6 +345,7 @@ class Session:
     def _judge(self, call: str, request: R, stop: threading.Event) -> tuple[Answer, R]:
         verdict = judge(request, self._outside.approve, self._books.ledger)
         if verdict.do == "ask":
+            self._outside.notices.asked(self.id, request)
             said: ApprovalAnswered = self._approvals.ask(call, request, stop)
         else:
             yes = verdict.do == "allow"

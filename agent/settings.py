@@ -32,6 +32,8 @@ class Settings:
     approve: Approve = "ask"
     max_steps: int = 60
     port: int = 7860
+    webhook_url: str = field(default="", repr=False)  # Slack-compatible; it may be a secret
+    page_url: str = ""  # where notices send people
     # Whether visitors without a token of their own may think with hf_token, and for how much.
     allow_owner_token: bool = False
     owner_cap_per_visitor: int = 100_000  # micro-dollars per visitor and UTC day
@@ -53,6 +55,8 @@ class Settings:
             thinking_micro_usd=_amount(environ, "THINKING_BUDGET"),
             max_steps=_positive(environ, "MAX_STEPS", 60),
             port=_positive(environ, "PORT", 7860),
+            webhook_url=environ.get("WEBHOOK_URL", "").strip(),
+            page_url=_page_url(environ),
             allow_owner_token=environ.get("ALLOW_OWNER_TOKEN", "").strip() == "1",
             owner_cap_per_visitor=micro_usd(environ.get("OWNER_CAP_PER_VISITOR") or "0.10"),
             owner_cap_per_day=micro_usd(environ.get("OWNER_CAP_PER_DAY") or "2"),
@@ -68,6 +72,12 @@ def micro_usd(dollars: str) -> int:
     if not 0 <= value <= 100_000:
         raise Problem(f"{dollars!r} is no amount of dollars.", "Write it like 3 or 0.50.")
     return round(value * 1_000_000)
+
+
+def _page_url(environ: Mapping[str, str]) -> str:
+    if host := environ.get("SPACE_HOST"):
+        return f"https://{host}/"
+    return f"http://127.0.0.1:{environ.get('PORT') or 7860}/"
 
 
 def _amount(environ: Mapping[str, str], name: str) -> int | None:

@@ -185,6 +185,23 @@ class Web:
             self._cache.put(key, page)
         return page
 
+    def tell(self, url: str, said: Mapping[str, Any]) -> int:
+        """Post JSON to an address that the operator named; returns the status. What is answered is not read.
+
+        Raises Problem when nobody answers. The address may be a secret and is in no message.
+        """
+        return _run(self._tell(url, said), lambda: None)
+
+    async def _tell(self, url: str, said: Mapping[str, Any]) -> int:
+        try:
+            async with (
+                asyncio.timeout(SECONDS_OF_SILENCE),
+                self._client.stream("POST", url, json=dict(said)) as response,
+            ):
+                return response.status_code
+        except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL, UnicodeError, ValueError) as error:
+            raise Problem(f"The webhook could not be reached ({type(error).__name__}).", "Check WEBHOOK_URL.") from None
+
     async def _get(self, url: str, accept: str, limit_bytes: int, anywhere: bool) -> Page:
         host = urlsplit(url).hostname or ""
         for last in (False, True):

@@ -46,11 +46,11 @@ LISTED = {
 @contextmanager
 def paid(folder: Path, script: Script | Sequence[Reply], **settings: Any) -> Iterator[tuple[Session, ModelServer]]:
     """As living, with a model that costs money and a user whose token pays for it."""
-    with ModelServer(script, listed=[LISTED]) as server:
-        defaults = {
+    with ModelServer(script, models=[LISTED]) as server:
+        defaults: dict[str, Any] = {
             "model_id": "ada/thinker",
             "hf_token": "hf_" + "x" * 30,
-            "places": Places(router_url=server.base_url),
+            "places": Places(router_url=server.base_url, hf_endpoint=server.base_url),
         }
         sessions = Sessions(Settings(data_dir=folder, **(defaults | settings)))
         try:

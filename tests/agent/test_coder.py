@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from smolagents import ActionStep
 
 from agent.events import CodeWritten, Guarded, StepEnded, ToolStarted
-from agent.memory import ActionStep
 from tests.agent.coding import Work, working
 from tests.agent.living import code, done, events, living
 from tests.doubles.model_server import Reply

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from agent.events import ApprovalAsked, BudgetSet, ModelChosen, MoneyReserved, MoneySettled, RunEnded
+from agent.events import ApprovalAsked, BudgetSet, ModelChosen, MoneyCorrected, MoneyReserved, MoneySettled, RunEnded
 from agent.minds import Wish
-from tests.agent.living import code, done, ended, events, paid, wait_for
-from tests.doubles.model_server import Reply
+from agent.session import Session
+from tests.agent.living import LISTED, code, done, ended, events, everything, paid, wait_for
+from tests.doubles.hub import FakeHub
+from tests.doubles.model_server import ModelServer, Reply
+from tests.ui.serving import until
 from tools.cards import Answer, RaiseCap
 from tools.desk import Problem
 
@@ -19,7 +23,7 @@ FINAL = code('final_answer("Done.")')
 def test_a_bare_name_is_pinned_to_a_provider_that_reads_enough(tmp_path: Path) -> None:
     with paid(tmp_path, [FINAL, FINAL]) as (session, server):
         done(session, "Go")
-        server.listed[0] = {**server.listed[0], "providers": []}
+        server.models[0] = {**server.models[0], "providers": []}
         done(session, "Again")
         assert [asked.body["model"] for asked in server.requests] == ["ada/thinker:swift"] * 2
         [chosen] = events(session, ModelChosen)
@@ -70,7 +74,7 @@ def test_a_no_to_a_higher_limit_ends_the_run_and_the_next_message_asks_again(tmp
 
 def test_a_model_without_a_price_is_not_used(tmp_path: Path) -> None:
     with paid(tmp_path, [FINAL]) as (session, server):
-        server.listed[0] = {"id": "ada/thinker", "providers": [{"provider": "coy", "status": "live"}]}
+        server.models[0] = {"id": "ada/thinker", "providers": [{"provider": "coy", "status": "live"}]}
         end = done(session, "Go")
         assert end.why == "failed"
         assert "costs" in end.message
@@ -96,6 +100,37 @@ def test_the_budget_for_both_bounds_thinking(tmp_path: Path) -> None:
     with paid(tmp_path, [FINAL], budget_micro_usd=500, approve="none") as (session, server):
         assert done(session, "Go").why == "budget"
         assert not server.requests
+
+
+def test_the_bill_has_the_last_word_once_it_knows_every_call(tmp_path: Path) -> None:
+    with FakeHub() as hub, ModelServer([FINAL, FINAL, FINAL], models=[LISTED]) as server:
+        hub.tokens["hf_" + "x" * 30] = "ada"
+        places = replace(hub.places(), router_url=server.base_url)
+        with paid(tmp_path, [], places=places) as (session, _):
+
+            def billed(cents: float, requests: int) -> None:
+                hub.billed = [
+                    {"id": session.id, "costCents": cents, "requestCount": requests},
+                    {"id": "another", "costCents": 99, "requestCount": 9},
+                ]
+
+            billed(0.5, 0)  # it comes late
+            done(session, "Go")
+            billed(0.75, 2)
+            done(session, "Again")
+            until(lambda: thought(session) == 7_500)
+            assert {event.source for event in events(session, MoneyCorrected)} == {"billing"}
+
+
+def thought(session: Session) -> int:
+    """Micro-dollars, by the journal."""
+    return sum(event.micro_usd for event in everything(session) if isinstance(event, MoneySettled | MoneyCorrected))
+
+
+def test_a_bill_that_may_not_be_read_changes_nothing(tmp_path: Path) -> None:
+    with paid(tmp_path, [FINAL]) as (session, _):
+        assert done(session, "Go").why == "answered"
+        assert events(session, MoneyCorrected) == []
 
 
 def test_stop_at_the_card_stops_the_run(tmp_path: Path) -> None:
