@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.made-from-pins
 TORCH := .venv/.has-torch
 
-.PHONY: run env torch test check bench test-sandbox bench-sandbox pins
+.PHONY: run env torch test check bench bench-long test-sandbox bench-sandbox pins
 run: env
 	$(BIN)/python app.py
 
@@ -34,6 +34,9 @@ check: env
 
 bench: env
 	$(BIN)/python -m bench
+
+bench-long: env
+	$(BIN)/python -m bench.long
 
 # All attacks, all honest snippets, 100,000 frames. `make test` runs a part of them.
 test-sandbox: env

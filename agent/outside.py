@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.events import ModelChosen
-from agent.metered import OtherPurse, Thinker
+from agent.metered import OtherPurse
 from agent.minds import Wish
+from agent.models.deltas import Thinker
 from agent.notices import Notices
 from agent.policy import Approve
 from tools import TOOLS

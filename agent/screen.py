@@ -17,7 +17,9 @@ from agent.events import (
     ApprovalAnswered,
     ApprovalAsked,
     CodeWritten,
+    Compacted,
     Entry,
+    Guarded,
     JobEnded,
     JobLogged,
     JobSubmitted,
@@ -84,6 +86,10 @@ class Screen:
                 say(f"[magenta]Job {escape(job)} {status}[/] after {seconds:.0f} s")
             case Noticed(text=text):
                 say(f"[yellow]{escape(text)}[/]")
+            case Guarded(text=text):
+                say(f"[yellow]{escape(_plain(text))}[/]")
+            case Compacted(step=step, tokens_before=before, tokens_after=after):
+                say(f"[dim]Steps up to {step} were summarised: {before:,} to {after:,} tokens.[/]")
             case StepEnded(seconds=seconds, input_tokens=read, output_tokens=wrote, error=error):
                 tokens = f", {read:,} tokens in, {wrote:,} out" if read is not None and wrote is not None else ""
                 say(f"[dim]{seconds:.1f} s{tokens}[/]" + (f" [red]{escape(_short(_plain(error)))}[/]" if error else ""))

@@ -34,7 +34,7 @@ from agent.events import (
 )
 from agent.jobs import Jobs
 from agent.journal import Journal
-from agent.memory import Recalled, recall
+from agent.memory import Memory, Recalled
 from agent.metered import CapReached, settle_what_was_cut_short
 from agent.mind import Mind
 from agent.minds import Wish
@@ -46,6 +46,7 @@ from agent.scribe import Scribe
 from agent.shelf import Shelf
 from agent.toolbox import Toolbox
 from agent.typed import Typed, parse_typed
+from agent.window import Window
 from tools.cards import Answer, FileMade, RaiseCap, Request
 from tools.desk import Desk, Problem, Stopped
 
@@ -80,7 +81,8 @@ class Session:
         self._run: _Run | None = None
         self._shelf = Shelf(folder)
         entries = list(journal.entries())
-        past = recall(entries)
+        self._memory, self._window = Memory(journal.entries), Window()
+        past = self._memory.catch_up()
         self._books = Books(self._write, entries)
         self._emit = self._books.emit
         self._approvals = Approvals(self._emit, past.approvals)
@@ -112,7 +114,7 @@ class Session:
         with self._lock:
             if self._run:
                 raise Problem("A run is still going on.", "Wait for its end, or press Stop first.")
-            past = recall(self._journal.entries())
+            past = self._memory.catch_up()
             if past.open_run:  # its end could not be written
                 self._close_what_was_left_open(past, "The end of this run could not be saved.")
             run = _Run(f"r{past.runs + 1}", step=past.last_step)
@@ -234,21 +236,21 @@ class Session:
         model = self._mind.thinker(self._ask_for_more)
         facts = self._child().report()
         self._emit(SandboxReported(level=str(facts["level"]), facts=facts))
-        past = recall(self._journal.entries())
-        task = past.steps.pop()
-        run.coder = coder = Coder(
+        run.coder = Coder(
             model,
             list(self._toolbox.tools.values()),
             self._child(),
             lambda name, arguments: self._toolbox.call(name, (), arguments, by="agent", step=self._step()),
             self._emit,
+            memory=self._memory,
+            work=self.folder / "work",
             run=run.id,
             cancel=run.cancel,
             steps_before=run.step,
             max_steps=self._outside.max_steps,
+            window=self._window,
         )
-        coder.memory.steps = past.steps
-        return coder.run_to_end(task.task)
+        return run.coder.run_to_end()
 
     def _ask_for_more(self, request: RaiseCap) -> tuple[Answer, RaiseCap]:
         run = self._run

@@ -38,7 +38,7 @@ FINAL = code('final_answer("Done.")')
 def test_a_task_runs_from_message_to_answer(tmp_path: Path) -> None:
     script = [
         Reply("I count.\n<code>\nx = 20\nprint('twenty', x)\n</code>", reasoning="Let me think.", provider="novita"),
-        code("plan(['count', {'text': 'answer', 'status': 'in_progress'}])\nfinal_answer(f'It is {x + 1}.')"),
+        code("plan([{'text': 'count', 'status': 'completed'}])\nfinal_answer(f'It is {x + 1}.')"),
     ]
     with living(tmp_path, script) as (session, server):
         end = done(session, "Count for me")
@@ -56,7 +56,7 @@ def test_a_task_runs_from_message_to_answer(tmp_path: Path) -> None:
 
 
 def test_everything_that_starts_ends_once_and_in_order(tmp_path: Path) -> None:
-    with living(tmp_path, [code("plan(['a'])"), FINAL]) as (session, _):
+    with living(tmp_path, [code("plan([{'text': 'a', 'status': 'completed'}])"), FINAL]) as (session, _):
         done(session, "Go")
         kinds = [event.kind for event in everything(session)]
         assert kinds[0] == "user_said"
@@ -96,12 +96,12 @@ def test_prose_gets_one_hint_and_then_counts_as_the_answer(tmp_path: Path) -> No
 
 def test_a_native_tool_call_is_run_as_code(tmp_path: Path) -> None:
     script = [
-        Reply(tool_calls=[("plan", '{"todos": ["read"]}')]),
+        Reply(tool_calls=[("hub_search", '{"kind": "planet"}')]),
         Reply(tool_calls=[("final_answer", '{"answer": "ok"}')]),
     ]
     with living(tmp_path, script) as (session, _):
         assert done(session, "Go").answer == "ok"
-        assert events(session, ToolStarted)[0].args == {"todos": ["read"]}
+        assert events(session, ToolStarted)[0].args == {"kind": "planet"}
 
 
 def test_a_thought_inside_the_text_is_told_as_reasoning(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import { Money } from "./money.js";
 const KEPT = 200_000; // characters of output, log or talk that are kept for the eye, the newest
 
 /**
- * items: in order, each {type, key, at, ...}: user, step, call (typed by the user), approval, job, notice, end.
+ * items: in order, each {type, key, at, ...}: user, step, call (typed by the user), approval, job, notice, summary (of earlier steps), end.
  * changed: items to draw again. facets: which of "plan", "artifacts", "jobs", "code", "money", "status" changed.
  */
 export class Story {
@@ -107,6 +107,14 @@ const TELLINGS = {
 
   noticed(story, { level, text }, at) {
     story.add("notice", story.entries, at, { level, text });
+  },
+
+  guarded(story, { did, text }, at) {
+    story.add("notice", story.entries, at, { level: did === "end" ? "warning" : "info", text });
+  },
+
+  compacted(story, { step, summary, tokens_before, tokens_after }, at) {
+    story.add("summary", story.entries, at, { step, text: summary, before: tokens_before, after: tokens_after });
   },
 
   step_started(story, { step, model, run }, at) {
