@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -80,9 +81,12 @@ class Coder(CodeAgent):
         cancel: Cancel,
         steps_before: int,
         max_steps: int,
+        go_on: Callable[[int], int] = lambda steps: 0,  # noqa: ARG005
         window: Window | None = None,
     ) -> None:
         """memory: read from where emit writes to. work: the executor's work folder.
+
+        go_on: at the end of the steps, given how many were taken: how many more; 0 ends the run.
 
         window: kept over the runs of a session, it knows from the start what was learned in them.
         """
@@ -93,6 +97,7 @@ class Coder(CodeAgent):
         self._proses = 0  # replies in a row without code
         self._native = False  # the model was seen to answer by native calls
         self._repetition, self._plan, self._replies = Repetition(), Plan(), Replies()
+        self._limit, self._go_on = max_steps, go_on
         self.steps = self.input_tokens = self.output_tokens = 0
         self._recalled = memory
         self._window = window or Window()
@@ -103,7 +108,7 @@ class Coder(CodeAgent):
             model=model,
             prompt_templates=EMPTY_PROMPT_TEMPLATES,
             executor=_Seat(),
-            max_steps=max_steps,
+            max_steps=sys.maxsize,  # the limit is ours: it may be raised
             verbosity_level=LogLevel.OFF,
             code_block_tags=("<code>", "</code>"),
         )
@@ -134,6 +139,10 @@ class Coder(CodeAgent):
     def _step_stream(self, memory_step: ActionStep) -> Iterator[ActionOutput]:
         started = time.monotonic()
         memory_step.model_input_messages = None  # a copy per step would grow with the square of the steps
+        if self.steps >= self._limit:
+            self._limit += self._go_on(self.steps)
+            if self.steps >= self._limit:
+                raise StepLimit
         step = self.step + 1
         messages = self._context.messages(step)
         self.memory.steps = list(self._recalled.past.steps)  # the journal's; the loop adds its own to the list only
@@ -314,9 +323,6 @@ class Coder(CodeAgent):
         return "\n".join([shown, *notes]), whole
 
     # --- the run ----------------------------------------------------------------------------------
-
-    def _handle_max_steps_reached(self, task: str) -> Any:  # noqa: ARG002  # smolagents would ask the model once more
-        raise StepLimit
 
     def run_to_end(self) -> str:
         """Answer the user's last message. Returns the answer as text. Raises Stopped, StepLimit or Problem."""

@@ -47,7 +47,7 @@ from agent.shelf import Shelf
 from agent.toolbox import Toolbox
 from agent.typed import Typed, parse_typed
 from agent.window import Window
-from tools.cards import Answer, FileMade, RaiseCap, Request
+from tools.cards import Answer, FileMade, GoOn, Request
 from tools.desk import Desk, Problem, Stopped
 
 log = logging.getLogger(__name__)
@@ -220,7 +220,7 @@ class Session:
             )
         except StepLimit:
             why = "step_limit"
-            message = f"All {self._outside.max_steps} steps of this run are used up. Send a message to go on."
+            message = "All steps of this run are used up. Send a message to go on."
         except Problem as problem:
             message = f"{typed.tool} could not do it." if typed else str(problem)  # its call has just said why
         except Exception as error:
@@ -248,15 +248,20 @@ class Session:
             cancel=run.cancel,
             steps_before=run.step,
             max_steps=self._outside.max_steps,
+            go_on=self._go_on,
             window=self._window,
         )
         return run.coder.run_to_end()
 
-    def _ask_for_more(self, request: RaiseCap) -> tuple[Answer, RaiseCap]:
+    def _ask_for_more(self, request: R) -> tuple[Answer, R]:
         run = self._run
         if run is None:
             raise Stopped
         return self._judge("", request, run.cancel.event)
+
+    def _go_on(self, steps: int) -> int:
+        answer, agreed = self._ask_for_more(GoOn(steps=steps, more=self._outside.max_steps))
+        return agreed.more if answer.verdict == "yes" else 0
 
     def _call_typed(self, typed: Typed) -> str:
         self._toolbox.call(typed.tool, (), typed.arguments, by="user")
