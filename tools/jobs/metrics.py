@@ -122,7 +122,10 @@ class MetricReader:
                 points.append(point)
                 self._moved = self._moved and "step" not in point
         if self._moved and self._step is not None:
-            points.append({"step": self._step} | ({"total_steps": self._total} if self._total else {}))
+            at: Point = {"step": self._step}
+            if self._total:
+                at["total_steps"] = self._total
+            points.append(at)
         return Found(tuple(points), self.progress, tuple(alerts))
 
     @property
@@ -145,7 +148,7 @@ class MetricReader:
         if not any(_MEASURE.search(name) for name in point):
             return None
         if labelled and "step" not in point and "epoch" not in point:
-            point = {"step": float(labelled[1])} | point
+            point = dict([("step", float(labelled[1])), *point.items()])
         elif (ranked and ranked[1] != "0") or (labelled and labelled[1] != "0"):
             return None  # each process says the same: the first counts
         return self._placed(point, drawn)
@@ -166,7 +169,7 @@ class MetricReader:
         if step is not None:
             self._step = step
         elif self._step is not None and (epoch is None or not drawn) and self._bar:
-            point = {"step": self._step} | point
+            point = dict([("step", self._step), *point.items()])
         self._epoch = self._epoch if epoch is None else epoch
         if self._total and "step" in point and not any(name.startswith("gpu") for name in point):
             point["total_steps"] = self._total
