@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from statistics import NormalDist, fmean, median, pstdev
 
 COVERAGE = 0.8
+LONGEST, MOST_STEPS = 1e9, 1e12  # seconds and steps; beyond is no measurement
 MARKS = 512  # more are thinned: the answer does not change and stays instant
 FEWEST = 4  # intervals between steps before a run is believed more than its dry run
 BLOCKS = 8  # of a run's past, to see how its pace differs
@@ -79,7 +80,7 @@ def forecast(
     found = estimate(series, total_steps, dry_run_steps_per_second)
     if found is None:
         return None
-    last = series[-1][0] if series else 0.0
+    last = min(max(0.0, series[-1][0]), LONGEST) if series and math.isfinite(series[-1][0]) else 0.0
     now = max(last, elapsed if elapsed is not None else last)
     cell = sum(found.done > bound for bound in DONE)
     passed = now - last  # since the last mark: it is part of what was to go
@@ -103,7 +104,7 @@ def estimate(
     series: Sequence[tuple[float, float]], total_steps: float, dry_run_steps_per_second: float | None = None
 ) -> Estimate | None:
     """The expected rest of a run and how sure that is, before any calibration."""
-    if not (math.isfinite(total_steps) and total_steps > 0):
+    if not 0 < total_steps <= MOST_STEPS:
         return None
     marks = _marks(series)
     step = marks[-1][1] if marks else 0.0
@@ -111,7 +112,7 @@ def estimate(
     done = min(1.0, step / total_steps)
     intervals = _settled([(b[1] - a[1], b[0] - a[0], b[1]) for a, b in zip(marks, marks[1:], strict=False)])
     rate = dry_run_steps_per_second
-    if len(intervals) < FEWEST and rate and math.isfinite(rate) and rate > 0:
+    if len(intervals) < FEWEST and rate and 1e-9 < rate < 1e9:
         return Estimate(max(left, 0.5) / rate, UNKNOWN, done)
     if not intervals:
         return None
@@ -170,7 +171,7 @@ def _marks(series: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """When each step was first reached since the last restart, thinned to MARKS."""
     marks: list[tuple[float, float]] = []
     for seconds, step in series:
-        if not (math.isfinite(seconds) and math.isfinite(step)):
+        if not (0 <= seconds <= LONGEST and 0 <= step <= MOST_STEPS):
             continue
         if marks and step < marks[-1][1]:
             marks = []

@@ -35,8 +35,8 @@ CLEAR = 8.0  # ordinary jumps that make a fall clear
 # no progress: a slow start is honest (warm-up, parity-like tasks learn nothing for a third of their steps).
 PATIENCE_PART = 0.45  # of all steps
 PATIENCE = 15  # values, at least; where the number of steps is unknown PATIENCE_ALONE
-PATIENCE_ALONE = 60
-IMPROVED = 0.06  # share of the beginning that counts as having learned
+PATIENCE_ALONE = 120
+IMPROVED = 0.15  # share of the beginning that counts as having learned
 SIGNIFICANT = 2.3  # standard errors by which the later values must lie under the early ones
 
 # hang: silence against the rhythm so far. Pauses that were seen are no hang, unless they are SEEN times as long.
@@ -49,7 +49,7 @@ STUCK = 4.0  # times as long where there are lines and no step
 # overrun: told when even the low end of the forecast passes the limit, LOOKS times in a row.
 LOOKS = 4
 SURE = 0.03  # probability to end in time
-EARLIEST = 0.08  # of the steps
+EARLIEST = 0.12  # of the steps
 
 KEPT = 4_096  # values of a series that are kept; more are thinned to every second
 
@@ -102,6 +102,7 @@ class Watch:
         self._longest_line = self._longest_step = 0.0
         self._gaps: list[float] = []
         self._late = 0
+        self._stuck = False  # a hang in which the log goes on
         self._firing: set[Rule] = set()
 
     @property
@@ -183,7 +184,7 @@ class Watch:
         half = len(better) // 2
         if half >= 2 and _gain([-one for one in better[:half]], [-one for one in better[half:]]) > SIGNIFICANT:
             return []
-        improved = fmean(values[:third]) - fmean(late) > IMPROVED * abs(began) or gained > SIGNIFICANT
+        improved = began - fmean(late) > IMPROVED * abs(began) or gained > SIGNIFICANT
         words = (
             f"loss has not come down{self._here()}: it began at {began:.4g} and its last {third} values"
             f" have a mean of {fmean(late):.4g}."
@@ -197,17 +198,17 @@ class Watch:
         limit = max(floor, SEEN * self._longest_line, RHYTHMS * usual)
         quiet, stuck = elapsed - self._line_at, elapsed - self._step_at
         words = f"no line for {quiet:.0f} s{self._here()}; the longest pause so far was {self._longest_line:.0f} s."
-        alarms = self._when(quiet > limit, "hang", words)
+        alarms = self._when(quiet > limit, "hang", words, over=False)
         still = STUCK * max(floor, SEEN * self._longest_step)
-        words = f"no step for {stuck:.0f} s{self._here()}, though the log goes on."
-        return alarms + (self._when(True, "hang", words) if started and stuck > still else [])
+        if started and stuck > still:
+            self._stuck = True
+            alarms += self._when(True, "hang", f"no step for {stuck:.0f} s{self._here()}, though the log goes on.")
+        return alarms
 
     def _foresee(self, elapsed: float) -> list[Alarm]:
         if not self._total or self.step is None:
             return []
-        new = forecast(
-            self._marks, self._total, self._terms, elapsed=elapsed, dry_run_steps_per_second=self._dry_run
-        )
+        new = forecast(self._marks, self._total, self._terms, elapsed=elapsed, dry_run_steps_per_second=self._dry_run)
         if new is None:
             return []
         moved, self.forecast = self.forecast is None or new != self.forecast, new
@@ -227,7 +228,8 @@ class Watch:
             if len(self._gaps) > KEPT:
                 del self._gaps[: KEPT // 2]
         self._line_at = max(self._line_at, elapsed)
-        self._firing.discard("hang")
+        if not self._stuck:
+            self._firing.discard("hang")
 
     def _move(self, elapsed: float, step: float | None, total: float | None) -> None:
         self._total = total or self._total
@@ -238,7 +240,7 @@ class Watch:
         if not self._marks or step > self._marks[-1][1]:
             if len(self._marks) > 1:
                 self._longest_step = max(self._longest_step, elapsed - self._step_at)
-            self._step_at = elapsed
+            self._step_at, self._stuck = elapsed, False
             self._marks.append((elapsed, step))
             if len(self._marks) > KEPT:
                 self._marks = self._marks[::-1][::2][::-1]

@@ -1,7 +1,8 @@
 """Small trainings that really run on this machine's CPU, honest ones and ones with a planted fault, and what they print.
 
-A millisecond of training stands for a second of a job, so that runs of a second have the rhythm of jobs of a quarter of an hour
-and their pauses are the machine's own. A run is known by its kind and its seed.
+A millisecond of training stands for a second of a job, so that runs of a second have the rhythm of jobs of a quarter of an
+hour. Time is the process's own: what it computes and what it sleeps; what else the machine does has no part in it.
+A run is known by its kind and its seed.
 """
 
 from __future__ import annotations
@@ -58,12 +59,14 @@ class _Run:
         self.schedule = dice.choice(["constant", "cosine", "linear", "warm-up", "restarts", "long warm-up"])
         self.starting = dice.uniform(0.02, 0.4)  # seconds before the first step: packages and weights
         self.first_step = dice.choice([0.0, 0.0, 0.03, 0.1])  # compiling
-        self.drift = dice.choice([0.0, 0.0, 0.0, 0.6, -0.4])  # how the work of a step changes over the run
+        self.drift = dice.choice([0.0, 0.0, 0.0, 1.0, -0.5])  # how the work of a step grows or shrinks over the run
+        self.wobble = dice.choice([0.0, 0.0, 0.1, 0.3])  # of the pace, in long waves: what shares the machine
         self.uneven = dice.choice([0.0, 0.0, 0.5, 1.0])  # spread of the work of a step: lengths of texts
         self.label_noise = dice.choice([0.0, 0.0, 0.1, 0.3])
         self.form = dice.choice(["json", "dict", "pairs"])
         self.at = round(self.steps * dice.uniform(0.15, 0.7))  # where a fault of the middle begins
-        self.slower = dice.uniform(2.5, 6.0)
+        self.slower = dice.uniform(2.5, 4.0)
+        self.slept = self.wave = 0.0
         optimizer, low, high = dice.choice(
             [("sgd", 0.02, 0.2), ("momentum", 0.005, 0.05), ("adam", 5e-4, 5e-3), ("adamw", 5e-4, 5e-3)]
         )
@@ -73,19 +76,33 @@ class _Run:
             self.schedule, self.steps = "constant", dice.randrange(400, 700)
         if self.task == "regression":
             self.lr *= 0.5
+        if self.task == "letters":
+            self.steps, self.batch = dice.randrange(150, 300), min(self.batch, 16)
         if kind == "lr too high":
             self.lr *= 10 ** dice.uniform(2.0, 4.0)
             self.schedule = "constant"
 
     def curve(self, seed: int) -> Curve:
-        kept = ("task", "optimizer", "lr", "batch", "schedule", "log_every", "eval_every", "save_every", "drift", "uneven")
+        kept = (
+            "task",
+            "optimizer",
+            "lr",
+            "batch",
+            "schedule",
+            "log_every",
+            "eval_every",
+            "save_every",
+            "drift",
+            "uneven",
+            "wobble",
+        )
         curve = Curve(self.kind, seed, {name: getattr(self, name) for name in kept}, self.steps)
-        began = time.perf_counter()
+        began = time.process_time()
 
         def say(step: int, values: dict[str, float]) -> None:
-            curve.lines.append(((time.perf_counter() - began) * SCALE, self._line(step, values)))
+            curve.lines.append(((time.process_time() - began + self.slept) * SCALE, self._line(step, values)))
 
-        time.sleep(self.starting)
+        self._sleep(self.starting)
         model, sample, loss_of = self._task()
         optimizer = self._optimizer(model)
         faulty = self.kind in {"hang", "slows down", "lr jumps"}
@@ -93,40 +110,46 @@ class _Run:
         losses: list[float] = []
         for step in range(1, self.steps + 1):
             if self.kind == "hang" and step > self.at:
-                time.sleep(0.1)
+                self._sleep(0.1)
                 break
             losses.append(self._step(step, model, sample, loss_of, optimizer))
             if step % self.log_every == 0:
                 mean = sum(losses[-self.log_every :]) / self.log_every
                 say(step, {"loss": mean, "learning_rate": self._rate(step)})
             self._pause(step, model, sample, loss_of, say)
-        curve.end = (time.perf_counter() - began) * SCALE
+        curve.end = (time.process_time() - began + self.slept) * SCALE
         curve.took = self._took(losses)
         return curve
 
-    def _step(
-        self, step: int, model: nn.Module, sample: Any, loss_of: Any, optimizer: torch.optim.Optimizer
-    ) -> float:
-        started = time.perf_counter()
+    def _step(self, step: int, model: nn.Module, sample: Any, loss_of: Any, optimizer: torch.optim.Optimizer) -> float:
+        started = time.process_time()
         if step == 1:
-            time.sleep(self.first_step)
+            self._sleep(self.first_step)
         for group in optimizer.param_groups:
             group["lr"] = self._rate(step)
-        work = max(1.0, 1 + self.drift * 4 * step / self.steps * (self.drift > 0) + self.uneven * 3 * self.dice.random())
-        if self.drift < 0:
-            work *= 1 + 2 * (1 - step / self.steps)
+        part = step / self.steps
+        work = 2 * (1 + self.drift * (part if self.drift > 0 else part - 1)) + self.uneven * 2 * self.dice.random()
         inputs, targets = sample(self.batch)
         loss = loss_of(model(inputs), targets)
         optimizer.zero_grad()
         loss.backward()
         if self.kind != "frozen":
             optimizer.step()
-        for _ in range(round(work) - 1):  # longer texts: more of the same
+        for _ in range(int(work + self.dice.random()) - 1):  # longer texts: more of the same
             with torch.no_grad():
                 model(inputs)
+        took = time.process_time() - started
         if self.kind == "slows down" and step > self.at:  # a noisy neighbour, a data loader that starves
-            time.sleep((time.perf_counter() - started) * (self.slower - 1))
+            self._sleep(took * (self.slower - 1))
+        self.wave = 0.98 * self.wave + 0.2 * self.dice.gauss(0, 1)
+        if self.wobble:
+            self._sleep(took * self.wobble * max(0.0, 1 + self.wave))
         return float(loss.detach())
+
+    def _sleep(self, seconds: float) -> None:
+        began = time.perf_counter()
+        time.sleep(seconds)
+        self.slept += min(time.perf_counter() - began, 1.5 * seconds + 0.0002)
 
     def _pause(self, step: int, model: nn.Module, sample: Any, loss_of: Any, say: Callable[..., None]) -> None:
         if self.eval_every and step % self.eval_every == 0:
@@ -168,7 +191,9 @@ class _Run:
         """Judged with what no watchdog has: the whole curve. Honest runs must have learned."""
         tenth = max(3, len(losses) // 10)
         first, last = sorted(losses[:3])[1], sum(losses[-tenth:]) / tenth
-        if self.kind in {"lr too high", "lr jumps"}:
+        if self.kind == "lr too high":
+            return not math.isfinite(last) or last > 0.8 * first
+        if self.kind == "lr jumps":
             best = min(sum(losses[n : n + tenth]) / tenth for n in range(0, len(losses) - tenth + 1, tenth))
             return not math.isfinite(last) or last > max(1.5 * first, 3 * best)
         if self.kind in {"frozen", "random labels"}:
@@ -270,6 +295,15 @@ def _letters(at_random: bool) -> tuple[nn.Module, Any, Any]:
         return nn.functional.cross_entropy(told.reshape(-1, 24), targets.reshape(-1))
 
     return _Letters(), sample, loss_of
+
+
+def warm_up() -> None:
+    """Load what torch loads with its first use, so that no run pays for it."""
+    for task in (_letters(False), _classes(0.0, False)):
+        model, sample, loss_of = task
+        inputs, targets = sample(2)
+        loss_of(model(inputs), targets).backward()
+        torch.optim.AdamW(model.parameters()).step()
 
 
 def wanted(honest: int, each_fault: int, first_seed: int) -> Iterator[tuple[str, int]]:
