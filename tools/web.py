@@ -165,21 +165,23 @@ class Web:
         accept: str = "",
         limit_bytes: int = 25 * MB,
         anywhere: bool = False,
+        fresh: bool = False,
         check: Callable[[], None] = lambda: None,
     ) -> Page:
         """Read a URL to its end; any status but 429 is returned for the caller to judge.
 
         anywhere: also hosts that are not among the places, by https and at public addresses only.
+        fresh: do not answer from memory; for those who keep what they read themselves.
         check: called often while waiting; what it raises ends the request at once.
         Raises Problem when the address is not allowed, the host unreachable or silent, the answer too big or too slow,
         or when the host says that it is asked too much and a short wait does not help.
         """
         full = str(httpx2.URL(url, params=dict(params))) if params else url
         key = f"{accept} {full}"
-        if page := self._cache.get(key):
+        if not fresh and (page := self._cache.get(key)):
             return page
         page = _run(self._get(full, accept, limit_bytes, anywhere), check)
-        if page.status == 200:
+        if page.status == 200 and not fresh:
             self._cache.put(key, page)
         return page
 
