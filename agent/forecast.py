@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import NormalDist, fmean, median, pstdev
 
 COVERAGE = 0.8
@@ -31,12 +32,13 @@ HIGH = (2.0, 2.0, 2.0)
 
 @dataclass(frozen=True)
 class Forecast:
-    """seconds: still to go, from now. micro_usd: of the whole job, what has passed included.
+    """seconds: still to go, after elapsed, which is since the job began. micro_usd: of the whole job.
 
     finish_probability: that it ends before its timeout. passes_timeout and passes_budget: even the low end does, so
     nine in ten such runs will. words: one sentence for the user.
     """
 
+    elapsed: float
     seconds_low: float
     seconds_high: float
     micro_usd_low: int
@@ -89,6 +91,7 @@ def forecast(
     micro_low, micro_high = (_micro_usd(now + seconds, terms) for seconds in (low, high))
     budget = terms.budget_micro_usd
     return Forecast(
+        elapsed=now,
         seconds_low=low,
         seconds_high=high,
         micro_usd_low=micro_low,
@@ -110,7 +113,7 @@ def estimate(
     step = marks[-1][1] if marks else 0.0
     left = max(0.0, total_steps - step)
     done = min(1.0, step / total_steps)
-    intervals = _settled([(b[1] - a[1], b[0] - a[0], b[1]) for a, b in zip(marks, marks[1:], strict=False)])
+    intervals = _settled([(b[1] - a[1], b[0] - a[0], b[1]) for a, b in pairwise(marks)])
     rate = dry_run_steps_per_second
     if len(intervals) < FEWEST and rate and 1e-9 < rate < 1e9:
         return Estimate(max(left, 0.5) / rate, UNKNOWN, done)
@@ -159,7 +162,7 @@ def _pauses(pauses: list[tuple[float, float]], left: float, step: float) -> tupl
         return 0.0, 0.0, 0.0
     cost = fmean(seconds for _, seconds in pauses)
     first, last = pauses[0][0], pauses[-1][0]
-    gaps = [b[0] - a[0] for a, b in zip(pauses, pauses[1:], strict=False)]
+    gaps = [b[0] - a[0] for a, b in pairwise(pauses)]
     every = median(gaps) if gaps else first
     regular = all(abs(gap - every) <= 0.25 * every for gap in gaps)
     due = (left + step - last) // every if regular and every > 0 else left * len(pauses) / step

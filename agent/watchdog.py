@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import fmean, median
 from typing import Literal
 
@@ -267,7 +268,7 @@ class Watch:
 def _jump(values: Sequence[float]) -> float:
     """The ordinary jump from one value to the next, over the last of them: noise without trend."""
     recent = values[-200:]
-    return median(abs(b - a) for a, b in zip(recent, recent[1:], strict=False)) if len(recent) > 1 else 0.0
+    return median(abs(b - a) for a, b in pairwise(recent)) if len(recent) > 1 else 0.0
 
 
 def _gain(early: Sequence[float], late: Sequence[float]) -> float:

@@ -41,7 +41,7 @@ def record(kind: str, seed: int) -> Curve:
     """Run one training to its end."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    return _Run(kind, random.Random(f"{kind}-{seed}")).curve(seed)  # noqa: S311
+    return _Run(kind, random.Random(f"{kind}-{seed}")).curve(seed)
 
 
 class _Run:

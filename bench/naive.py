@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from tools.jobs.metrics import MetricReader
 
 SILENCE = 600.0  # seconds without a line
@@ -79,7 +81,7 @@ class EarlyStopping:
 def tqdm_remaining(marks: list[tuple[float, float]], total: float) -> float:
     """Seconds to go as tqdm's bar tells them: steps left over an exponentially smoothed rate."""
     steps = seconds = weight = 0.0
-    for (before, first), (after, second) in zip(marks, marks[1:], strict=False):
+    for (before, first), (after, second) in pairwise(marks):
         steps = SMOOTHING * (second - first) + (1 - SMOOTHING) * steps
         seconds = SMOOTHING * (after - before) + (1 - SMOOTHING) * seconds
         weight = SMOOTHING + (1 - SMOOTHING) * weight

@@ -21,7 +21,7 @@ def watched(points: Iterable[Point], total: float | None = 200, terms: Terms = T
     watch = Watch(terms, total_steps=total)
     alarms: list[Alarm] = []
     for n, point in enumerate(points, start=1):
-        alarms += watch.read(n * pace, Found(({"step": float(n)} | point,)))
+        alarms += watch.read(n * pace, Found((dict([("step", float(n)), *point.items()]),)))
     return alarms
 
 

@@ -71,8 +71,9 @@ export function jobView(item, page, { logOpen = false } = {}) {
   /** Move the clock of a job that still runs. */
   function tick() {
     const passed = item.status ? item.seconds : item.startedAt ? Math.max(0, Date.now() / 1000 - item.startedAt) : 0;
+    const ahead = !item.status && item.forecast && item.startedAt ? eta(item.forecast, passed) : "";
     const cost = item.cost ? `${item.cost.settled ? "" : "≤ "}${dollars(item.cost.microUsd)}` : "";
-    setText(time, [cost, passed ? seconds(passed) : ""].filter(Boolean).join(" · "));
+    setText(time, [cost, passed ? seconds(passed) : "", ahead].filter(Boolean).join(" · "));
   }
 
   update();
@@ -81,6 +82,12 @@ export function jobView(item, page, { logOpen = false } = {}) {
 
 function place(item) {
   return item.where === "here" ? "this machine" : (item.request.flavor ?? "");
+}
+
+/** What is still to go of a forecast, which is of the whole run from its start. */
+function eta({ seconds_low, seconds_high }, passed) {
+  const [low, high] = [seconds_low, seconds_high].map((whole) => Math.max(0, whole - passed));
+  return high > 0 ? `ETA ${seconds(low)} – ${seconds(high)}` : "";
 }
 
 const POSITIONS = new Set(["step", "epoch", "total_steps"]);
