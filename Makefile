@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.made-from-pins
 
-.PHONY: run env test check bench test-sandbox bench-sandbox pins
+.PHONY: run env test check bench bench-jobs test-sandbox bench-sandbox pins
 run: env
 	$(BIN)/python app.py
 
@@ -34,6 +34,10 @@ test-sandbox: env
 
 bench-sandbox: env
 	$(BIN)/python -m bench.sandbox
+
+# The watchdog and the forecast on real small trainings; needs torch.
+bench-jobs: env
+	$(BIN)/python -m bench.jobs
 
 # Compile the pins anew from pyproject.toml. requirements.txt is what a Space installs beside its own gradio.
 pins: env

@@ -43,10 +43,9 @@ def test_a_running_job_shows_its_curves_its_pace_and_its_alarms(page: Page, sess
     expect(card.locator(".numbers")).to_contain_text("steps/s")
     expect(card.get_by_role("progressbar", name="Steps done")).to_have_js_property("value", 290 / 600)
 
-    low, high = 4_000.0, 5_000.0
-    money = {"micro_usd_low": 420_000, "micro_usd_high": 510_000}
     words = "60 min to 80 min to go, $0.42 to $0.51 in all."
-    session.tell(JobForecast(job=JOB, seconds_low=low, seconds_high=high, words=words, **money))
+    ends = {"seconds_low": 4_000.0, "seconds_high": 5_000.0, "micro_usd_low": 420_000, "micro_usd_high": 510_000}
+    session.tell(JobForecast.model_validate({"job": JOB, "words": words} | ends))
     expect(card.locator(".job-forecast")).to_have_text(words)
     expect(card.locator(".job-time")).to_contain_text("ETA 1 h 6 min – 1 h 23 min")
     session.tell(JobAlarm(job=JOB, rule="nan", text="loss is not a number at step 200 of <b>600</b>.", step=200))

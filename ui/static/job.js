@@ -107,7 +107,8 @@ function lastNumbers({ latest, step, total, rate }) {
 
 function gpu(latest) {
   const memory = latest.get("gpu_memory_gb");
-  return `${measured(latest.get("gpu_percent"))} %${Number.isFinite(memory) ? `, ${measure(memory)} GB` : ""}`;
+  const use = latest.get("gpu_percent");
+  return `${Number.isFinite(use) ? Math.round(use) : "?"} %${Number.isFinite(memory) ? `, ${measure(memory)} GB` : ""}`;
 }
 
 function measured(value) {
