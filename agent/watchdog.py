@@ -129,6 +129,8 @@ class Watch:
         return (*self._silent(elapsed), *self._foresee(elapsed))
 
     def _measured(self, point: Point) -> list[Alarm]:
+        if "train_runtime" in point:
+            return []  # Trainer's summary: means over the whole run
         loss = next((name for name in point if _LOSS.match(name)), None)
         for name, value in point.items():
             self._rewarded = self._rewarded or bool(_REWARD.search(name))

@@ -105,6 +105,18 @@ def test_the_bar_of_an_evaluation_is_not_taken_for_the_training() -> None:
     assert reader.progress == Progress(40.0, 80.0, per_second=9.8)
 
 
+def test_what_evaluates_after_the_last_step_does_not_begin_the_training_anew() -> None:
+    reader = MetricReader()
+    reader.read("100%|██████████| 30/30 [00:01<00:00, 34.70it/s]\n  0%|          | 0/8 [00:00<?, ?it/s]\x1b[A\n")
+    assert reader.read("{'eval_loss': '0.5'}").points == ({"step": 30.0, "eval_loss": 0.5, "total_steps": 30.0},)
+
+
+def test_bars_that_begin_again_after_their_end_count_on() -> None:
+    reader = MetricReader()
+    reader.read("100%|██████████| 50/50 [00:01<00:00, 34.70it/s]\n 20%|██        | 10/50 [00:00<00:01, 34.00it/s]\n")
+    assert reader.progress == Progress(60.0, None, per_second=34.0)
+
+
 def test_a_bar_for_each_epoch_counts_on() -> None:
     reader = MetricReader()
     bars = "".join(f"Epoch {n}/3: 100%|██████████| 50/50 [00:05<00:00,  2.00s/it]\n" for n in (1, 2))

@@ -197,21 +197,22 @@ class MetricReader:
         step, total = int(found[1]), int(found[2])
         if not total or step > total:
             return False
-        known = self._bar
-        if known and known[1] != total and known[0] < known[1] and not _EPOCH_BAR.search(label):
-            return False  # an evaluation draws its own bar while the training's stands still
-        each = _EPOCH_BAR.search(label)
+        known, each = self._bar, _EPOCH_BAR.search(label)
+        if known and known[1] != total and not each and (known[0] < known[1] or total < known[1]):
+            return False  # an evaluation draws its own bar while the training's stands still, or after it
         if each and label != self._label:
             if known and self._label:
                 self._before += known[1]
             self._epochs = int(each[2]) if each[2] else self._epochs
+        elif known == (total, total) and step < total:  # one more epoch draws its bar
+            self._before += total
         self._bar, self._label = (step, total), label
         self._rate = _rate(found[3], found[4])
         here = float(self._before + step)
         self._moved = self._moved or here != self._step
         self._step = here
         if not each:
-            self._total = float(total)
+            self._total = None if self._before else float(total)
         elif self._epochs:
             self._total = float(total * self._epochs)
         return True
