@@ -29,16 +29,19 @@ BAD_NORMS = 4
 WINDOW = 5
 BASIS = 3  # values whose middle is taken for where the loss began
 RISE = 0.35  # above the beginning, as a share of the largest of |beginning|, what had been learned, and ...
-NOISES = 4.0  # ... this many times the ordinary jump between values
+NOISES = 2.5  # ... this many times the ordinary jump between values
+EXTREME = 10.0  # times that share, and two values are enough
 LOST = 0.9  # or this share of all that had been learned is gone, and it was clearly learned
 CLEAR = 8.0  # ordinary jumps that make a fall clear
 
-# no progress: a slow start is honest (warm-up, parity-like tasks learn nothing for a third of their steps).
+# no progress: a slow start is honest (warm-up, parity-like tasks learn nothing for a third of their steps), and so is
+# noise: it is told only when a fall of LEARNED, with what is still coming, is beyond CAUTION standard errors.
 PATIENCE_PART = 0.45  # of all steps
-PATIENCE = 15  # values, at least; where the number of steps is unknown PATIENCE_ALONE
+PATIENCE = 12  # values, at least; where the number of steps is unknown PATIENCE_ALONE
 PATIENCE_ALONE = 120
-IMPROVED = 0.15  # share of the beginning that counts as having learned
-SIGNIFICANT = 2.3  # standard errors by which the later values must lie under the early ones
+LEARNED = 0.07  # share of the beginning; less is how often each answer comes, which any model learns first
+CAUTION = 1.3
+SIGNIFICANT = 2.3  # standard errors by which another measurement must have become better
 
 # hang: silence against the rhythm so far. Pauses that were seen are no hang, unless they are SEEN times as long.
 SILENCE = 300.0  # seconds without a line that are never a hang: evaluations, checkpoints and uploads are silent
@@ -159,15 +162,18 @@ class Watch:
         values = self._loss.values
         if self._rewarded or len(values) < BASIS + WINDOW:
             return []  # the loss of learning by reward rises as a matter of course
-        now, began = median(values[-WINDOW:]), median(values[:BASIS])
+        now, began, lowest = median(values[-WINDOW:]), median(values[:BASIS]), min(values[:BASIS])
         self._best = min(self._best, now)
         jump = _jump(values)
         learned = max(0.0, began - self._best)
-        risen = now - began > max(RISE * max(abs(began), learned), NOISES * jump)
+        scale = max(abs(lowest), learned)
+        risen = now - lowest > max(RISE * scale, NOISES * jump) and now > began
+        far = min(values[-2:]) - began > EXTREME * max(scale, jump)
         lost = learned > max(CLEAR * jump, 0.3 * abs(began)) and now - self._best > LOST * learned
         steady = min(values[-WINDOW:]) > self._best + 0.5 * (now - self._best)
-        words = f"loss is {now:.4g}{self._here()}; it began at {began:.4g} and had come down to {self._best:.4g}."
-        return self._when((risen or lost) and steady, "divergence", words, over=now < began)
+        shown = min(values[-2:]) if far else now
+        words = f"loss is {shown:.4g}{self._here()}; it began at {lowest:.4g} and had come down to {self._best:.4g}."
+        return self._when(far or ((risen or lost) and steady), "divergence", words, over=now < began)
 
     def _no_progress(self) -> list[Alarm]:
         values, steps = self._loss.values, self._loss.steps
@@ -175,24 +181,33 @@ class Watch:
             long = len(values) >= PATIENCE and steps[-1] >= PATIENCE_PART * self._total
         else:
             long = len(values) >= PATIENCE_ALONE
-        if not long or "no_progress" in self._firing or "divergence" in self._firing:
+        if not long or self._rewarded or self._firing & {"divergence", "nan"}:
             return []
-        # Values of the first twentieth are left out: any model quickly learns how often each answer comes.
-        skipped = len(values) // 20
-        third = max(5, (len(values) - skipped) // 3)
-        early, late = values[skipped : skipped + third], values[-third:]
-        began = median(values[:BASIS])
-        gained = _gain(early, late)
+        tenth, third = max(BASIS, len(values) // 10), max(5, len(values) // 3)
+        early, late = values[:tenth], values[-third:]
+        fall, error = _fall(early, late)
         better = self._better.values
         half = len(better) // 2
-        if half >= 2 and _gain([-one for one in better[:half]], [-one for one in better[half:]]) > SIGNIFICANT:
-            return []
-        improved = began - fmean(late) > IMPROVED * abs(began) or gained > SIGNIFICANT
+        if half >= 2:
+            gained, unsure = _fall([-one for one in better[:half]], [-one for one in better[half:]])
+            if gained > SIGNIFICANT * unsure:
+                return []
+        if fall + self._coming(values) + CAUTION * error >= LEARNED * abs(fmean(early)):
+            return self._when(False, "no_progress", "")
         words = (
-            f"loss has not come down{self._here()}: it began at {began:.4g} and its last {third} values"
-            f" have a mean of {fmean(late):.4g}."
+            f"loss has not come down{self._here()}: its first {tenth} values have a mean of {fmean(early):.4g},"
+            f" its last {third} one of {fmean(late):.4g}."
         )
-        return self._when(not improved and not self._rewarded, "no_progress", words)
+        return self._when(True, "no_progress", words)
+
+    def _coming(self, values: Sequence[float]) -> float:
+        """How far the loss will still fall by the end if it goes on as in its later half; 0 if that is noise."""
+        quarter = max(2, len(values) // 4)
+        fall, error = _fall(values[-2 * quarter : -quarter], values[-quarter:])
+        if fall < SIGNIFICANT * error:
+            return 0.0
+        ahead = (self._total / self.step - 1) if self._total and self.step else 1.0
+        return fall / quarter * len(values) * max(0.0, ahead)
 
     def _silent(self, elapsed: float) -> list[Alarm]:
         started = len(self._marks) > 1
@@ -273,13 +288,10 @@ def _jump(values: Sequence[float]) -> float:
     return median(abs(b - a) for a, b in pairwise(recent)) if len(recent) > 1 else 0.0
 
 
-def _gain(early: Sequence[float], late: Sequence[float]) -> float:
-    """By how many standard errors the later values lie below the early ones."""
-    fall = fmean(early) - fmean(late)
+def _fall(early: Sequence[float], late: Sequence[float]) -> tuple[float, float]:
+    """By how much the later values lie below the early ones, and its standard error."""
     error = math.sqrt(_variance(early) / len(early) + _variance(late) / len(late))
-    if error == 0:
-        return math.inf if fall > 0 else 0.0
-    return fall / error
+    return fmean(early) - fmean(late), error
 
 
 def _variance(values: Sequence[float]) -> float:

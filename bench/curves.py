@@ -64,7 +64,6 @@ class _Run:
         self.uneven = dice.choice([0.0, 0.0, 0.5, 1.0])  # spread of the work of a step: lengths of texts
         self.label_noise = dice.choice([0.0, 0.0, 0.1, 0.3])
         self.form = dice.choice(["json", "dict", "pairs"])
-        self.at = round(self.steps * dice.uniform(0.15, 0.7))  # where a fault of the middle begins
         self.slower = dice.uniform(2.5, 4.0)
         self.slept = self.wave = 0.0
         optimizer, low, high = dice.choice(
@@ -78,6 +77,7 @@ class _Run:
             self.lr *= 0.5
         if self.task == "letters":
             self.steps, self.batch = dice.randrange(150, 300), min(self.batch, 16)
+        self.at = round(self.steps * dice.uniform(0.15, 0.7))  # where a fault of the middle begins
         if kind == "lr too high":
             self.lr *= 10 ** dice.uniform(2.0, 4.0)
             self.schedule = "constant"
@@ -178,7 +178,7 @@ class _Run:
         return self.lr
 
     def _jump(self) -> float:
-        return 2.0 + self.slower / 3
+        return 2.0 + self.slower / 2
 
     def _line(self, step: int, values: dict[str, float]) -> str:
         if self.form == "dict":
@@ -195,7 +195,7 @@ class _Run:
             return not math.isfinite(last) or last > 0.8 * first
         if self.kind == "lr jumps":
             best = min(sum(losses[n : n + tenth]) / tenth for n in range(0, len(losses) - tenth + 1, tenth))
-            return not math.isfinite(last) or last > max(1.5 * first, 3 * best)
+            return not math.isfinite(last) or last > max(0.95 * first, 1.5 * best)
         if self.kind in {"frozen", "random labels"}:
             return last > 0.8 * first
         return self.kind != "honest" or last < 0.9 * first

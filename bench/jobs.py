@@ -29,7 +29,7 @@ from bench.naive import EarlyStopping, NaiveWatch, tqdm_remaining
 from tools.jobs.metrics import MetricReader
 
 CALIBRATION, HELD_BACK = 10_000, 50_000  # first seeds
-HONEST, EACH_FAULT = 300, 30
+HONEST, EACH_FAULT = 220, 25
 PRICE = 1_000_000  # micro-dollars an hour
 TICK = 20.0  # seconds of a job between two looks at the clock
 WAITED = 6 * 3600.0  # seconds a hang is given to be noticed
@@ -102,12 +102,17 @@ def _score(watcher: Any, curves: list[Curve]) -> Score:
                 score.false_by_rule.update(rules)
         elif _took(curve):
             alarms = _replayed(watcher, curve)
-            right = [one for one in alarms if one[1] in RIGHT[curve.kind] and one[2] >= curve.fault_step * 0.98 - 1]
+            right = [one for one in alarms if one[1] in RIGHT[curve.kind] and one[0] >= _begins(curve)]
             score.found.setdefault(curve.kind, []).append(bool(right))
             if right:
                 late = right[0][0] - curve.end if curve.kind == "hang" else right[0][2] - curve.fault_step
                 score.steps.setdefault(curve.kind, []).append(late)
     return score
+
+
+def _begins(curve: Curve) -> float:
+    """When a fault could first be seen: with the last line before it, from when the clock runs on in a hang."""
+    return max((at for at, step in _marks(curve) if step <= curve.fault_step), default=0.0)
 
 
 def _replayed(watcher: Any, curve: Curve) -> list[tuple[float, str, float]]:
