@@ -86,6 +86,15 @@ def test_a_loss_that_stays_where_it_began_is_no_progress(noise: float) -> None:
     assert 80 <= (alarms[0].step or 0) <= 130
 
 
+def test_a_loss_that_falls_slowly_and_goes_on_falling_is_honest() -> None:
+    assert watched(losses(lambda n: 2.3 - 0.001 * n, noise=0.01)) == []
+
+
+def test_a_loss_beyond_all_bounds_is_told_after_two_values() -> None:
+    alarms = watched(losses(lambda n: learned(n) if n < 100 else 700.0, steps=101))
+    assert [(one.rule, one.step) for one in alarms] == [("divergence", 101.0)]
+
+
 def test_a_rising_accuracy_is_progress() -> None:
     points = [point | {"accuracy": n / 200} for n, point in enumerate(losses(lambda n: 2.3))]
     assert watched(points) == []
