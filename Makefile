@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.made-from-pins
 TORCH := .venv/.has-torch
 
-.PHONY: run env torch test check bench bench-long test-sandbox bench-sandbox pins
+.PHONY: run env torch test check bench bench-long bench-jobs test-sandbox bench-sandbox pins
 run: env
 	$(BIN)/python app.py
 
@@ -44,6 +44,10 @@ test-sandbox: env
 
 bench-sandbox: env
 	$(BIN)/python -m bench.sandbox
+
+# The watchdog and the forecast on real small trainings; needs torch.
+bench-jobs: env
+	$(BIN)/python -m bench.jobs
 
 # Compile the pins anew from pyproject.toml. requirements.txt is what a Space installs beside its own gradio.
 pins: env
