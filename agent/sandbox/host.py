@@ -23,13 +23,14 @@ from pydantic import JsonValue
 
 from agent.sandbox import levels
 from agent.sandbox.calls import RESULT, Calls, CallTool, ToolCall
-from agent.sandbox.child import Child, Start
+from agent.sandbox.child import Child, Kind, Start
 from agent.sandbox.files import Usage, remove_since
 from agent.sandbox.forks import zygote
 from agent.sandbox.levels import Level
 from agent.sandbox.messages import Broken, Done
 from agent.sandbox.seal import Seal, Slot, owner_key
 from agent.sandbox.seats import seats
+from agent.sandbox.spares import spares
 from agent.sandbox.step import Ended, Output, Step
 from agent.sandbox.turns import Turn, turns
 from agent.sandbox.watch import Ceiling, Watch
@@ -339,7 +340,8 @@ class Executor:
 
     def _start(self, stop: Callable[[], bool], restore: Slot | None) -> Child:
         """Raises Broken when it does not become ready in time, Stopped."""
-        child = self._turn.worker = Child(self._folder, self._zygote, brokered=self.level == "brokered")
+        kind = Kind(self.level, self._limits.memory_bytes, self._limits.file_bytes)
+        child = self._turn.worker = spares.take(self._zygote, kind)
         watch = self._watch(child)
 
         def look() -> None:
@@ -353,14 +355,11 @@ class Executor:
         try:
             self._facts, lost = child.begin(
                 Start(
-                    level=self.level,
                     folder=str(self._folder),
                     restore=restore,
                     tools=tuple(
                         {"name": tool.name, "signature": tool.signature, "doc": tool.doc} for tool in self._tools
                     ),
-                    memory_bytes=self._limits.memory_bytes,
-                    file_bytes=self._limits.file_bytes,
                     text_chars=self._limits.text_chars,
                 ),
                 look,

@@ -111,12 +111,13 @@ class Snapshot:
         """Write what is there now; about SECONDS at most. Returns the number of the file, which is not the one before."""
         slot = self._slot
         with open(os.open(self._files[slot], os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
-            self._write(file)
+            self.write(file)
             file.truncate()  # at the end: emptying a file first makes some file systems write at once
         self._slot = 1 - slot
         return slot
 
-    def _write(self, file: Any) -> None:
+    def write(self, file: Any) -> None:
+        """Write it at the beginning of a file, which is anything that can be written to and sought in."""
         self._defined = {name: made for name, made in self._defined.items() if self._names.get(name) is made.value}
         modules, values = {}, {}
         for name, value in self._names.items():
