@@ -55,6 +55,30 @@ def test_the_last_definition_of_a_name_counts(code: Code, tmp_path: Path) -> Non
         assert again.value("f(), A") == "(2, 5)"
 
 
+def test_a_value_that_cannot_be_loaded_takes_no_other_along(code: Code, tmp_path: Path) -> None:
+    code(
+        "first = [1]\nclass Trap:\n    def __reduce__(self): return divmod, (len(shared), 0)\nshared = ['s']\ntrap = Trap()"
+    )
+    code("pair = [first, first]\nholder = [1, Trap(), first]\nlast = {'first': first, 'shared': shared}")
+    with reopened(code, tmp_path) as again:
+        result = again("first, shared, pair[0] is pair[1] is first is last['first'], last['shared'] is shared")
+        assert result.value == "([1], ['s'], True, True)"
+        assert {lost.name for lost in result.lost} == {"trap", "holder"}
+
+
+def test_a_value_that_shares_with_a_lost_one_is_lost_with_it_and_nothing_else_is(code: Code, tmp_path: Path) -> None:
+    code("class Trap:\n    def __reduce__(self): return divmod, (1, 0)\ninner = [1]\nbad = [inner, Trap()]\ndel inner")
+    code("same = bad[0]\nother = [same, 2]\nfine = ['fine']\nfine_too = [fine]")
+    with reopened(code, tmp_path) as again:
+        result = again("fine_too[0] is fine, fine")
+        assert result.value == "(True, ['fine'])"
+        assert {lost.name: lost.why[-45:] for lost in result.lost} == {
+            "bad": "ZeroDivisionError('integer division or modulo by zero')"[-45:],
+            "same": "LookupError('it shares something with bad, which is lost')"[-45:],
+            "other": "LookupError('it shares something with bad, which is lost')"[-45:],
+        }
+
+
 def test_shared_references_stay_shared(code: Code, tmp_path: Path) -> None:
     code("class Model: pass\nrows = [1]\nmodel = Model()\nmodel.rows = rows\nbroken = (i for i in rows)")
     with reopened(code, tmp_path) as again:

@@ -29,6 +29,7 @@ def limits(level: Level, wall: float) -> Limits:
         threads=_NONE,
         output_chars=_NONE,
         output_bytes=_NONE,
+        sent_bytes=_NONE,
         calls=_NONE,
     )
 
