@@ -17,10 +17,11 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from agent.sandbox import confine
-from agent.sandbox.forks import Zygote, environment
+from agent.sandbox.forks import Origin
 from agent.sandbox.messages import Broken, CallAsked, Done, Hello, LostName, Ready, Splitter
 from agent.sandbox.protocol import TO_WORKER, pack
 from agent.sandbox.seal import Slot
+from agent.sandbox.zygote import environment
 
 _PIPE_BYTES = 256 << 10
 _CHUNK = 64 << 10
@@ -47,10 +48,15 @@ class Start:
     text_chars: int = 20_000
 
 
+def make_folders(folder: Path) -> None:
+    for name in ("work", "tmp", "state", "inbox", "uploads"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+
+
 class Child:
     """A worker: no session's until begin."""
 
-    def __init__(self, zygote: Zygote, kind: Kind) -> None:
+    def __init__(self, origin: Origin, kind: Kind) -> None:
         """Raises Broken when no process can be had."""
         self.kind = kind
         self._force = threading.Lock()
@@ -68,7 +74,7 @@ class Child:
                 fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         os.set_blocking(self._pipe, False)
         try:
-            self._fork = zygote.fork(theirs.fileno(), out, brokered=kind.level == "brokered")
+            self._fork = origin.fork(theirs.fileno(), out, brokered=kind.level == "brokered")
         except BaseException:
             self._sock.close()
             os.close(self._pipe)
@@ -92,8 +98,6 @@ class Child:
         In its folder work/ is its directory, tmp/ its home, state/ holds its variables, inbox/ what it is given. look is called every few milliseconds; what it raises is raised. Raises Broken when the worker does not become
         ready in time, or is less shut in than it should be.
         """
-        for name in ("work", "tmp", "state", "inbox", "uploads"):
-            Path(start.folder, name).mkdir(parents=True, exist_ok=True)
         home = os.path.join(start.folder, "tmp")
         self.send({"type": "start", **asdict(start), "environment": environment(home)}, seconds=5)
         until = time.monotonic() + _START_SECONDS

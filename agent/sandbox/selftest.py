@@ -19,11 +19,12 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from agent.sandbox import syscalls
-from agent.sandbox.child import Child, Kind, Start
+from agent.sandbox.child import Child, Kind, Start, make_folders
 from agent.sandbox.files import Usage
-from agent.sandbox.forks import Zygote, environment
+from agent.sandbox.forks import Zygote
 from agent.sandbox.messages import Broken, Done
 from agent.sandbox.watch import Ceiling, Watch
+from agent.sandbox.zygote import environment
 
 _SECONDS = 5.0  # for one check; all together take a fraction of one
 _CANARY = "a canary that no code may see"
@@ -80,6 +81,7 @@ def attack(level: str, zygote: Zygote, take: Callable[[Zygote, Kind], Child] = C
         with _place(folder) as place:
             child = take(zygote, Kind(level))
             try:
+                make_folders(folder / "session")
                 facts = child.begin(Start(str(folder / "session")), lambda: None)[0]
                 _run(child, _TOOLS)
                 checks = [Check(name, _run(child, code) == "True") for name, code in _attempts(place)]
