@@ -66,6 +66,7 @@ class _Answer(_In):
 
 class _Budget(_In):
     usd: float = Field(ge=0, le=100_000, allow_inf_nan=False)
+    of: Literal["compute", "thinking", "both"] = "compute"
 
 
 class _Token(_Form):
@@ -249,7 +250,7 @@ class _Api:
     async def budget(self, request: Request) -> Response:
         form = await read_form(request, _Budget)
         session = await self._open(form.session, self._known(request))
-        await run_in_threadpool(session.set_budget, round(form.usd * 1_000_000))
+        await run_in_threadpool(session.set_budget, round(form.usd * 1_000_000), form.of)
         return JSONResponse({})
 
     async def token(self, request: Request) -> Response:

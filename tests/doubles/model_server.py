@@ -128,8 +128,15 @@ def by_words(scripts: Mapping[str, Script]) -> Script:
 class ModelServer:
     """Serves a script on 127.0.0.1 within a with block. requests: what was asked so far, in order."""
 
-    def __init__(self, script: Script | Sequence[Reply], port: int = 0) -> None:
+    def __init__(
+        self,
+        script: Script | Sequence[Reply],
+        port: int = 0,
+        listed: Sequence[Mapping[str, Any]] = ({"id": "scripted"},),
+    ) -> None:
+        """listed: what GET /v1/models answers; may be changed at any time."""
         self._script = script if callable(script) else in_order(script)
+        self.listed = list(listed)
         self._port = port
         self._arrival = threading.Condition()
         self.requests: deque[Asked] = deque(maxlen=KEPT)
@@ -137,7 +144,7 @@ class ModelServer:
     def __enter__(self) -> ModelServer:
         routes = [
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
-            Route("/v1/models", lambda _: JSONResponse({"object": "list", "data": [{"id": "scripted"}]})),
+            Route("/v1/models", lambda _: JSONResponse({"object": "list", "data": self.listed})),
         ]
         config = uvicorn.Config(
             Starlette(routes=routes),

@@ -4,6 +4,7 @@ import { get, post, storage, upload } from "./api.js";
 import { Composer } from "./composer.js";
 import { button, el, icon, setText } from "./dom.js";
 import { Feed } from "./feed.js";
+import { notice, wish } from "./notices.js";
 import { Panel } from "./panel.js";
 import { Side } from "./side.js";
 import { status, Story } from "./story.js";
@@ -113,6 +114,7 @@ class App {
 
   #take(entry) {
     this.page.story.take(entry);
+    notice(entry, this.page, (id) => id === this.page.session || this.open(id));
     const { kind } = entry.event;
     if (["user_said", "run_ended", "approval_asked", "approval_answered"].includes(kind)) this.#soonRefresh();
     if (!document.hidden) this.frame ||= requestAnimationFrame(() => this.#draw());
@@ -173,6 +175,7 @@ class App {
   }
 
   async #send(text, files) {
+    wish();
     const takeBack = this.timeline.pending(text);
     this.#greet();
     try {

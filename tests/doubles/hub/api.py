@@ -20,6 +20,7 @@ def routes(hub: FakeHub) -> list[Route]:
         Route("/api/whoami-v2", _whoami(hub)),
         # The client asks for it once a day, to name the coding agent it runs under.
         Route("/api/agent-harnesses", lambda _: JSONResponse({"standardEnvVars": [], "harnesses": {}})),
+        Route("/api/settings/billing/usage-by-inference-session", _bill(hub)),
         Route("/api/models", _listing(hub, "model")),
         Route("/api/datasets", _listing(hub, "dataset")),
         Route("/api/spaces/semantic-search", _spaces(hub)),
@@ -41,6 +42,15 @@ def _whoami(hub: FakeHub) -> Callable[[Request], Response]:
         if who is None:
             return JSONResponse({"error": "Invalid username or password."}, 401)
         return JSONResponse(hub.people[who])
+
+    return answer
+
+
+def _bill(hub: FakeHub) -> Callable[[Request], Response]:
+    def answer(request: Request) -> Response:
+        if hub.who(request) is None:
+            return JSONResponse({"error": "Invalid username or password."}, 401)
+        return JSONResponse({"periods": [{"sessions": hub.billed}]})
 
     return answer
 

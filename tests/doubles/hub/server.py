@@ -89,6 +89,7 @@ class FakeHub:
         self.arxiv_pdf = arxiv.pdf_papers()
         self.people = {name: person(name) for name in ("ada", "bo")}
         self.tokens = {"hf_ada": "ada", "hf_bo": "bo"}  # token -> person
+        self.billed: list[Json] = []  # sessions of model calls: {"id", "costCents", "requestCount"}
         self.sign_ins: list[str] = []  # who signs in next
         self.faults: list[Fault] = []
         self.asked: list[Asked] = []

@@ -1,0 +1,41 @@
+"""What a session reaches beyond itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.events import ModelChosen
+from agent.metered import Thinker
+from agent.minds import Wish
+from agent.notices import Notices
+from agent.policy import Approve
+from tools import TOOLS
+from tools.hub import HubReader
+from tools.hub_values import Bill
+from tools.jobs import job_run
+from tools.jobs.place import JobPlace
+from tools.web import Web
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What a session reaches: the same for all its runs, but for the model, which needs the owner's token of the moment."""
+
+    hub: Callable[[], HubReader]
+    choose: Callable[[Wish], ModelChosen]  # raises Problem when there is no such model, or none yet
+    kept: Callable[[ModelChosen], ModelChosen]
+    thinker: Callable[[ModelChosen], Thinker]
+    bill: Callable[[], Bill | None]  # raises Problem when it may not be read
+    web: Web
+    notices: Notices
+    key: bytes = field(repr=False)  # the owner's, by which saved variables are known again
+    place: JobPlace | None  # None: no jobs on this machine
+    approve: Approve
+    max_steps: int
+
+
+def tools_for(outside: Outside) -> list[Callable[..., Any]]:
+    """What can be done here: without a place for jobs there is no job_run."""
+    return [tool for tool in TOOLS if outside.place or tool is not job_run]
