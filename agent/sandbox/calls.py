@@ -100,7 +100,10 @@ class Calls:
             self._threads += start
         self._waiting.put(call)
         if start:
-            threading.Thread(target=self._work, name=f"tool {call.name}", daemon=True).start()
+            try:
+                threading.Thread(target=self._work, name=f"tool {call.name}", daemon=True).start()
+            except RuntimeError:  # code at the level "unsafe" may take all that this user may have
+                raise Broken("there is no thread left to run a tool in") from None
 
     def abandon(self) -> None:
         """Answer all that is open with an error, so that the code can end; running calls end unheard."""

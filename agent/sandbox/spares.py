@@ -32,8 +32,10 @@ class Spares:
             spare, self._spare = self._spare, None
             self._wanted = (zygote, kind)
             if self._filler is None:
-                self._filler = threading.Thread(target=self._fill, name="sandbox-spare", daemon=True)
-                self._filler.start()
+                filler = threading.Thread(target=self._fill, name="sandbox-spare", daemon=True)
+                with contextlib.suppress(RuntimeError):  # no thread left: then no spare
+                    filler.start()
+                    self._filler = filler
         if spare is None:
             return Child(zygote, kind)
         zygote_of_it, child = spare

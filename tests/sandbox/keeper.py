@@ -55,6 +55,7 @@ class Verdict:
     error: str
     seconds: float
     facts: dict[str, Any] = field(default_factory=dict)
+    judged: bool = True  # False: what went wrong is the place's, and says nothing of the attack
 
 
 class App:
