@@ -284,12 +284,14 @@ class Executor:
         saved = self._seal.last()
         if saved is None and self._seal.has_any():
             self._lost["all variables"] = "what is saved is not what this session has saved"
-        try:
-            return self._start(stop, saved)
-        except Broken as broken:
-            _log.warning("a worker could not start: %s", broken)
-            if saved is not None:
-                self._lost["all variables"] = f"loading them failed: {broken}"
+        for _ in range(1 if saved is None else 2):  # the second leaves out what was the end of the first
+            try:
+                return self._start(stop, saved)
+            except Broken as broken:
+                _log.warning("a worker could not start: %s", broken)
+                why = f"loading them failed: {broken}"
+        if saved is not None:
+            self._lost["all variables"] = why
         try:
             return self._start(stop, None)
         except Broken as broken:

@@ -18,7 +18,7 @@ import signal
 import struct
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .definitions import Definition, definitions, looked_up, remember_source
@@ -83,8 +83,9 @@ class Snapshot:
         """names: the namespace to keep. given: what the worker itself put there, by name."""
         self._files = [os.path.join(folder, f"variables.{slot}") for slot in (0, 1)]
         self._slot = 0  # where the next save goes
+        self._log = _Log(os.path.join(folder, "loading"))
         self._names, self._given = names, given
-        self._defined: dict[str, Definition] = {}  # in the order in which they were made
+        self._defined: dict[str, Definition] = {}  # in their order
         self._before: dict[str, Any] = {}
         self._hopeless: dict[str, tuple[int, type, str]] = {}  # values that cannot be pickled, and why
         self._count = 0
@@ -163,8 +164,11 @@ class Snapshot:
         """Load what was saved there into the namespace; returns the names that are not there again, with the reason."""
         self._slot = 1 - slot
         try:
+            self._log.open()
             with open(self._files[slot], "rb") as file:
-                return self._load(file)
+                lost = self._load(file)
+            self._log.close()
+            return lost
         except Exception as error:
             return {"all variables": f"the saved state cannot be read ({error!r})"[:300]}
 
@@ -199,6 +203,7 @@ class Snapshot:
                 continue
             definition = found[step, line, column, name]
             try:
+                self._log.begins(name)
                 with _at_most(_half(until)):
                     exec(definition.program, self._names)  # noqa: S102  # this is the child, made for it
                 definition.made(self._names[name])
@@ -213,6 +218,11 @@ class Snapshot:
             reader = _Reader(file, part, until)
             for name in part:
                 try:
+                    try:
+                        self._log.begins(name)
+                    except _Fatal:
+                        reader.leave_out(name)
+                        raise
                     value = reader.read(name)
                 except (Exception, _TooMuch) as error:
                     lost[name] = f"cannot be loaded again: {error!r}"[:300]
@@ -227,6 +237,30 @@ class Snapshot:
 
 def _half(until: float) -> float:
     return (until - time.monotonic()) / 2
+
+
+class _Fatal(Exception):
+    """The value has taken the process along before, or held it too long."""
+
+
+class _Log:
+    """Which value is being loaded: in a file, so that the next worker leaves out what has been the end of this one."""
+
+    def __init__(self, path: str) -> None:
+        self._path, self._fatal, self._file = path, "", -1
+
+    def open(self) -> None:
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._fatal = os.pread(self._file, 1000, 0).decode("utf-8", "replace")
+
+    def begins(self, name: str) -> None:
+        if name == self._fatal:
+            raise _Fatal("the process did not outlive it")
+        os.ftruncate(self._file, os.pwrite(self._file, name.encode("utf-8", "replace")[:1000], 0))
+
+    def close(self) -> None:
+        os.close(self._file)
+        os.unlink(self._path)
 
 
 class _Reader:
@@ -250,9 +284,13 @@ class _Reader:
                 self._go_on_without(name)
                 raise
             except _TooMuch:
-                with _at_most(_half(self._until)):
-                    self._go_on_without(name)
+                self.leave_out(name)
                 raise
+
+    def leave_out(self, name: str) -> None:
+        """Pass over it."""
+        with _at_most(_half(self._until)):
+            self._go_on_without(name)
 
     def _check(self, name: str) -> None:
         """Raise LookupError when the value refers to a missing object."""
@@ -267,6 +305,7 @@ class _Reader:
 
     def _go_on_without(self, name: str) -> None:
         """Have the unpickler count on as if the value had been loaded."""
+        before, self._unpickler = self._unpickler, None  # should this not come to its end, nothing more can be read
         first = 0
         for each in self._at:
             if each not in self._met:
@@ -275,14 +314,14 @@ class _Reader:
             if each == name:
                 break
             first += self._met[each]
-        there = {number: value for number, value in self._unpickler.memo.copy().items() if number < first}
+        there = {number: value for number, value in before.memo.copy().items() if number < first}
         self._file.seek(self._at[name])
-        there |= self._plain_parts(first, there)
+        there |= self._plain_parts(first, there, before.find_class)
         self._missing |= dict.fromkeys({*range(first, first + self._met[name])}.difference(there), name)
         self._unpickler = pickle._Unpickler(self._file)  # the one in Python: the one in C does not take a memo
         self._unpickler.memo = there | dict.fromkeys(self._missing)
 
-    def _plain_parts(self, number: int, there: dict[int, Any]) -> dict[int, Any]:
+    def _plain_parts(self, number: int, there: dict[int, Any], find: Callable[[str, str], Any]) -> dict[int, Any]:
         """Of the value that comes next in the file: texts, functions and classes that others may refer to as well."""
         found: dict[int, Any] = {}
         texts: list[str] = ["", ""]
@@ -299,7 +338,7 @@ class _Reader:
                 made = found.get(argument, there.get(argument))
             elif operation.name == "STACK_GLOBAL":
                 with contextlib.suppress(Exception):
-                    made = self._unpickler.find_class(*texts)
+                    made = find(*texts)
             if isinstance(made, str):
                 texts = [texts[1], made]
         return found
