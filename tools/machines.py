@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FLAVOR = "cpu-basic"
 MICRO_USD_PER_HOUR = {"cpu-basic": 20_000}  # a cent for the hardware and one for the port that is open
 IDLE_SECONDS = 300
+SETUP = "python3 -m pip install --quiet --root-user-action=ignore numpy pandas pyarrow matplotlib"
 PORT = 41983  # for us, in the machine
 FOLDER = "/tmp/ml-intern"  # noqa: S108  # in the machine, which is nobody else's
 _LIMIT = httpx2.Timeout(60.0, connect=10.0, read=45.0)  # the relay gives a sign of life every ten seconds
@@ -29,9 +30,9 @@ _LIMIT = httpx2.Timeout(60.0, connect=10.0, read=45.0)  # the relay gives a sign
 class HubMachine:
     """A Hugging Face sandbox, as agent.sandbox.remote wants a machine. Raises Problem."""
 
-    def __init__(self, hub: WritableHub, rented: Rented, folder: str = FOLDER, port: int = PORT) -> None:
+    def __init__(self, hub: WritableHub, rented: Rented, folder: str, port: int, setup: str) -> None:
         self._hub, self._rented = hub, rented
-        self.folder, self.port = folder, port
+        self.folder, self.port, self.setup = folder, port, setup
         self._scheme = hub.endpoint.partition("://")[0] + "://"
         self._client = httpx2.Client(timeout=_LIMIT, follow_redirects=False, trust_env=False)
 
@@ -98,6 +99,8 @@ def proposal(hours: float = 4.0, flavor: str = FLAVOR) -> Spend:
     )
 
 
-def start(hub: WritableHub, agreed: Spend, session: str, folder: str = FOLDER, port: int = PORT) -> HubMachine:
+def start(
+    hub: WritableHub, agreed: Spend, session: str, folder: str = FOLDER, port: int = PORT, setup: str = SETUP
+) -> HubMachine:
     """Rent what was agreed; takes some seconds. session: by which the machine is found again. Raises Problem."""
-    return HubMachine(hub, hub.rent(agreed.flavor, IDLE_SECONDS, {"ml-intern": session}), folder, port)
+    return HubMachine(hub, hub.rent(agreed.flavor, IDLE_SECONDS, {"ml-intern": session}), folder, port, setup)

@@ -1,10 +1,11 @@
 """Stands in a rented machine between the app and a worker: forks it, and passes on bytes. Standard library only.
 
-python -m sandbox.relay PORT FOLDER
+python -m sandbox.relay PORT FOLDER QUIET
 
 It speaks HTTP on the loopback interface; the machine's own server lets the app, and nobody else, through to it. Frames
 in both directions are a letter, a length and that many bytes: m for messages, o for what is printed, s for a signal,
-e for the end, p for nothing but a sign of life. Without a sign of the app it ends, so that the machine can end too.
+e for the end, p for nothing but a sign of life. It ends when it has heard
+nothing of the app for QUIET seconds, so that the machine can end too.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ from .zygote import BOOT, FORK, FORK_BROKERED, REAP, REPLY, REQUEST, environment
 
 FRAME = struct.Struct(">cI")
 MESSAGE, PRINTED, SIGNAL, ENDED, ALIVE = b"m", b"o", b"s", b"e", b"p"
-QUIET_SECONDS = 120.0  # without a request of the app
 _ALIVE_SECONDS = 10.0
 _CHUNK = 64 << 10
 _LISTED = ("work", "state")
@@ -244,11 +244,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    port, folder = int(sys.argv[1]), sys.argv[2]
+    port, folder, quiet = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
     _Handler.relay = relay = Relay(folder)
     server = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    while time.monotonic() - relay.heard < QUIET_SECONDS:  # the thread that started the zygote must not end
+    while time.monotonic() - relay.heard < quiet:  # the thread that started the zygote must not end
         time.sleep(1.0)
     shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)

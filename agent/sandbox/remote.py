@@ -34,8 +34,8 @@ _WORKER_FILES = (
     "__init__.py", "relay.py", "zygote.py", "worker.py", "confine.py", "landlock.py", "seccomp.py", "syscalls.py",
     "broker.py", "snapshot.py", "definitions.py", "plain.py", "protocol.py",
 )  # fmt: skip
-_READY_SECONDS = 60.0  # for the relay: its zygote loads the large libraries
-_ALIVE_SECONDS = 30.0  # between two signs of life; the relay waits four of them
+_READY_SECONDS = 180.0  # for the relay: libraries are installed, its zygote loads them
+_ALIVE_SECONDS = 30.0  # between two signs of life, at most
 _LARGEST_FRAME = 1 << 20
 MOST = Usage(bytes=64 << 20, entries=1_000)  # brought back after one step
 
@@ -48,6 +48,10 @@ class Machine(Protocol):
     @property
     def folder(self) -> str:
         """An absolute path in it, which need not exist, for us alone."""
+
+    @property
+    def setup(self) -> str:
+        """A shell command that readies its Python; it may fail, and be empty."""
 
     @property
     def port(self) -> int:
@@ -70,10 +74,14 @@ class Machine(Protocol):
 
 @dataclass(frozen=True)
 class Consent:
-    """The user's yes to a machine for so many seconds. start: rents it; may be called again within the time."""
+    """The user's yes to a machine for so many seconds. start: rents it; may be called again within the time.
+
+    quiet_seconds: after which what we run there ends, when it hears nothing of the app; then the machine ends as well.
+    """
 
     seconds: float
     start: Callable[[], Machine]
+    quiet_seconds: float = 120.0
 
 
 class Remote:
@@ -183,9 +191,9 @@ class Remote:
         """Take the worker there, start the relay, choose the level, take the session's files there."""
         for name in _WORKER_FILES:
             machine.put(f"{machine.folder}/code/sandbox/{name}", (_OURS / name).read_bytes())
-        machine.run(
-            f"cd '{machine.folder}/code' && exec python3 -B -m sandbox.relay {machine.port} '{machine.folder}/session'"
-        )
+        quiet = self._consent.quiet_seconds if self._consent else 0.0
+        command = f"python3 -B -m sandbox.relay {machine.port} '{machine.folder}/session' {quiet}"
+        machine.run(f"{machine.setup or ':'}; cd '{machine.folder}/code' && exec {command}")
         until = time.monotonic() + _READY_SECONDS
         while True:
             if stop():

@@ -37,7 +37,8 @@ def main() -> None:
         hub = WritableHub(TOKEN, os.environ["HF_ENDPOINT"])
         return Consent(
             order.get("seconds", 3600.0),
-            lambda: machines.start(hub, spend, "session-1", order["machine"], order["port"]),
+            lambda: machines.start(hub, spend, "session-1", order["machine"], order["port"], setup=""),
+            order.get("quiet", 120.0),
         )
 
     def call(call: ToolCall) -> object:
