@@ -82,7 +82,11 @@ class Child:
         finally:
             theirs.close()
             os.close(out)
-        self.send({"type": "prepare", **asdict(kind)}, seconds=5)
+        try:
+            self.send({"type": "prepare", **asdict(kind)}, seconds=5)
+        except Broken:
+            self.kill()
+            raise
 
     @property
     def pid(self) -> int:

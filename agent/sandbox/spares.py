@@ -29,20 +29,17 @@ class Spares:
     def take(self, zygote: Zygote, kind: Kind) -> Child:
         """The spare, if it is of that kind and lives, else a new child; another spare will follow. Raises Broken."""
         with self._lock:
-            spare, self._spare = self._spare, None
+            found = None
+            if self._spare and self._spare[0] is zygote and self._spare[1].kind == kind and self._spare[1].alive():
+                _, found = self._spare
+                self._spare = None
             self._wanted = (zygote, kind)
             if self._filler is None:
                 filler = threading.Thread(target=self._fill, name="sandbox-spare", daemon=True)
                 with contextlib.suppress(RuntimeError):  # no thread left: then no spare
                     filler.start()
                     self._filler = filler
-        if spare is None:
-            return Child(zygote, kind)
-        zygote_of_it, child = spare
-        if zygote_of_it is zygote and child.kind == kind and child.alive():
-            return child
-        child.kill()
-        return Child(zygote, kind)
+        return found or Child(zygote, kind)
 
     @property
     def pid(self) -> int | None:

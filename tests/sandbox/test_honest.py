@@ -13,7 +13,10 @@ from tests.sandbox import WHOLE, corpus, harness
 EXCEPTIONS: dict[str, set[str]] = {"full": set(), "brokered": set()}
 
 HONEST = {case.name: case for case in corpus.honest()}
-CHOSEN = list(HONEST) if WHOLE else list(HONEST)[::4]
+LIBRARIES = [
+    name for name, case in HONEST.items() if any(word in "".join(case.steps) for word in ("parquet", "pyplot"))
+]
+CHOSEN = list(HONEST) if WHOLE else list(dict.fromkeys([*LIBRARIES, *list(HONEST)[::4]]))
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(not HONEST, reason=corpus.MISSING)]
 

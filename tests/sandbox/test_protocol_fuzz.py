@@ -11,7 +11,7 @@ import pytest
 from tests.sandbox import WHOLE, fuzzed, rogue
 from tests.sandbox.keeper import REPO
 
-FRAMES = 100_000 if WHOLE else 5_000
+FRAMES = 100_000 if WHOLE else 3_000
 MOST_MB = 100  # a frame of 8 MB, some copies of it, and the values of one message
 
 
