@@ -58,11 +58,15 @@ def test_unsafe_is_for_a_developers_machine_and_never_for_a_space() -> None:
 
 
 def test_what_is_not_available_is_said_and_nothing_less_takes_its_place() -> None:
-    assert levels.establish("remote", on_space=False, zygote=zygote()).level == "tools-only"
     broken = Zygote(python="/bin/false")
     found = levels.establish("best", on_space=False, zygote=broken)
     assert found.level == "tools-only"
     assert found.why_not.keys() == {"full", "brokered"}
+
+
+def test_a_rented_machine_is_taken_when_it_is_named_and_never_else() -> None:
+    assert levels.establish("remote", on_space=True, zygote=zygote()).level == "remote"
+    assert levels.establish("best", on_space=True, zygote=Zygote(python="/bin/false")).level == "tools-only"
 
 
 def test_a_word_that_is_no_level_is_refused() -> None:
@@ -70,8 +74,9 @@ def test_a_word_that_is_no_level_is_refused() -> None:
         levels.establish("fulll", on_space=False, zygote=zygote())
 
 
-def test_at_tools_only_no_code_runs(tmp_path: Path) -> None:
-    with Code(tmp_path, level="tools-only") as code, pytest.raises(Problem, match="No code runs here"):
+@pytest.mark.parametrize("level", ["tools-only", "remote"])
+def test_at_tools_only_and_without_a_machine_at_remote_no_code_runs(level: levels.Level, tmp_path: Path) -> None:
+    with Code(tmp_path, level=level) as code, pytest.raises(Problem, match="No code runs here"):
         code("open('ran', 'w')")
     assert not (tmp_path / "work").exists()
 

@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from agent.sandbox import landlock, levels
-from agent.sandbox.forks import zygote
+from agent.sandbox import landlock
 from tests.doubles.sandbox_server import RentedMachines
 from tests.sandbox import WHOLE
 from tests.sandbox.keeper import REPO
@@ -127,7 +126,3 @@ def test_who_stops_while_a_machine_starts_does_not_pay_for_it(tmp_path: Path) ->
         assert found["steps"][0]["error"] == "stopped"
         assert len(machines.jobs) == 1
         assert machines.running() == []
-
-
-def test_remote_is_taken_when_it_is_named() -> None:
-    assert levels.establish("remote", on_space=True, zygote=zygote()).level == "remote"
