@@ -400,7 +400,7 @@ def test_closing_leaves_no_process_and_no_descriptor_behind(tmp_path: Path) -> N
             code.close()
         with pytest.raises(Stopped):
             code("x = 1")
-    assert me.num_fds() <= before + 2
+    assert me.num_fds() <= before + 5  # a spare has three
     assert [child for child in me.children(recursive=True) if child.status() == psutil.STATUS_ZOMBIE] == []
 
 

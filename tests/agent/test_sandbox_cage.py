@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from agent.sandbox import landlock, levels
+from agent.sandbox.__main__ import main as command
 from agent.sandbox.files import Usage
 from agent.sandbox.forks import Zygote, zygote
 from agent.sandbox.host import Executor, Limits
@@ -100,12 +101,16 @@ def test_the_command_tells_level_and_steps_as_json(tmp_path: Path) -> None:
     "wrong", [[], ["run"], ["run", "no-such-file.py"], ["check", "--level", "x"], ["run", "a", "--tools", "rm"]]
 )
 def test_wrong_use_of_the_command_ends_with_2(wrong: list[str]) -> None:
-    assert _command(*wrong).returncode == 2
+    try:
+        status: object = command(wrong)
+    except SystemExit as end:
+        status = end.code
+    assert status == 2
 
 
 def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "agent.sandbox", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    order = [sys.executable, "-m", "agent.sandbox", *arguments]
+    return subprocess.run(order, capture_output=True, text=True, timeout=60, check=False)
 
 
 # --- what a worker still can ----------------------------------------------------------------------
