@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.budget is not None:
             session.set_budget(micro_usd(options.budget), "both")
         if options.model or options.base_url:
-            session.choose(Wish(options.model or "", options.base_url or ""))
+            session.choose(Wish(sessions.settings.model_id, sessions.settings.model_base_url))
         return _run(session, options)
     except Problem as problem:
         print(problem, file=sys.stderr)

@@ -22,6 +22,10 @@ class Mind:
         self._bill_is_readable = True
         self._lock = threading.Lock()
 
+    @property
+    def chosen(self) -> ModelChosen | None:
+        return self._chosen
+
     def choose(self, wish: Wish) -> ModelChosen:
         """Think with another model from the next run on. Raises Problem when there is no such model."""
         return self._take(self._outside.choose(wish))
@@ -33,7 +37,7 @@ class Mind:
         """
         known = self._chosen
         chosen = self._take(self._outside.kept(known) if known else self._outside.choose(Wish()))
-        model = self._outside.thinker(chosen)
+        model, other = self._outside.thinker(chosen)
         if chosen.free:
             return model
         if chosen.input_price is None or chosen.output_price is None:
@@ -41,7 +45,7 @@ class Mind:
                 f"Nobody says what {chosen.model} costs, so no limit can be kept.", "Pick another model or provider."
             )
         prices = Prices(chosen.input_price, chosen.output_price, chosen.cached_price)
-        return Metered(model, prices, Purse(self._books, ask), chosen.window)
+        return Metered(model, prices, Purse(self._books, ask, other), chosen.window)
 
     def reconcile(self) -> None:
         """Correct what thinking has cost to what the bill says, once the bill knows of every call that was charged.

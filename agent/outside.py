@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.events import ModelChosen
-from agent.metered import Thinker
+from agent.metered import OtherPurse, Thinker
 from agent.minds import Wish
 from agent.notices import Notices
 from agent.policy import Approve
@@ -26,7 +26,7 @@ class Outside:
     hub: Callable[[], HubReader]
     choose: Callable[[Wish], ModelChosen]  # raises Problem when there is no such model, or none yet
     kept: Callable[[ModelChosen], ModelChosen]
-    thinker: Callable[[ModelChosen], Thinker]
+    thinker: Callable[[ModelChosen], tuple[Thinker, OtherPurse | None]]  # the model, and who pays beside the session
     bill: Callable[[], Bill | None]  # raises Problem when it may not be read
     web: Web
     notices: Notices

@@ -144,6 +144,11 @@ class Session:
         """The most this session may spend in all. A person's word only; no tool reaches this."""
         self._books.set_budget(micro_usd, of)
 
+    @property
+    def chosen(self) -> ModelChosen | None:
+        """The model it thinks with; None before its first run."""
+        return self._mind.chosen
+
     def choose(self, wish: Wish) -> ModelChosen:
         """Think with another model from the next run on. Raises Problem when there is no such model."""
         return self._mind.choose(wish)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from agent.events import Entry, RunEnded, UserSaid
 from agent.journal import Header, Journal, read_header
-from agent.minds import Minds, ModelFacts
+from agent.minds import Minds, ModelFacts, Wish, selected
+from agent.models.selection import Selection
 from agent.notices import Notices
 from agent.outside import Outside
 from agent.sandbox import confine
@@ -57,7 +58,7 @@ class Sessions:
                 "Set DATA_DIR to a folder of yours.",
             ) from None
         self._web = Web(settings.places)
-        self._minds = Minds(settings, self._web)
+        self.minds = Minds(settings, self._web, self._token)
         webhook, web = settings.webhook_url, self._web
         self._notices = Notices((lambda said: web.tell(webhook, said)) if webhook else None, settings.page_url)
         self._open: dict[str, Session] = {}
@@ -134,7 +135,17 @@ class Sessions:
         self._tokens.pop(owner, None)
 
     def model(self, owner: str) -> ModelFacts:
-        return self._minds.facts(bool(self._token(owner)))
+        return self.minds.facts(owner)
+
+    def thinks_with(self, owner: str, id: str) -> Selection:
+        """The model of a session, or of a new one where id is "". Raises Problem when there is none."""
+        chosen = self.open(id, owner).chosen if id else None
+        return selected(chosen or self.minds.choose(owner, Wish()), self.settings.places.router_url)
+
+    def think_with(self, owner: str, id: str, model: str, base_url: str, bill_to: str) -> Selection:
+        """Choose for a session; the next run thinks with it. Raises Problem for what is not offered."""
+        chosen = self.open(id, owner).choose(Wish(model, base_url, bill_to))
+        return selected(chosen, self.settings.places.router_url)
 
     def _token(self, owner: str) -> str:
         own = "" if self.settings.on_space else self.settings.hf_token  # a Space's own token is not its visitors'
@@ -148,9 +159,9 @@ class Sessions:
         folder.mkdir(exist_ok=True, mode=0o700)
         outside = Outside(
             hub=lambda: Hub(self._token(owner), self.settings.places.hf_endpoint),
-            choose=lambda wish: self._minds.choose(wish, bool(self._token(owner))),
-            kept=lambda chosen: self._minds.kept(chosen, bool(self._token(owner))),
-            thinker=lambda chosen: self._minds.thinker(chosen, self._token(owner), id),
+            choose=lambda wish: self.minds.choose(owner, wish),
+            kept=lambda chosen: self.minds.kept(owner, chosen),
+            thinker=lambda chosen: self.minds.thinker(owner, chosen, id),
             bill=lambda: Hub(self._token(owner), self.settings.places.hf_endpoint).inference_bill(id),
             web=self._web,
             notices=self._notices,

@@ -106,6 +106,46 @@ class Repo:
 
 
 @dataclass(frozen=True)
+class Organization:
+    """An organization as one of its members sees it. can_pay: it pays for inference and jobs of its members."""
+
+    name: str
+    can_pay: bool
+    plan: str  # "team", "enterprise" and so on; "" without one
+    limit_reached: bool  # of what its administrators let it spend
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user as the Hub knows the owner of a token. can_pay: has a way to pay beyond the free credit."""
+
+    name: str
+    can_pay: bool
+    plan: str  # "pro", or "" for the free one
+    organizations: tuple[Organization, ...]
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Account:
+        """Raises KeyError when data has no name."""
+        orgs = data.get("orgs")
+        return cls(
+            name=str(data["name"]),
+            can_pay=data.get("canPay") is True,
+            plan="pro" if data.get("isPro") is True else "",
+            organizations=tuple(
+                Organization(
+                    name=org["name"],
+                    can_pay=org.get("canPay") is True,
+                    plan=_word(org.get("plan")),
+                    limit_reached=org.get("spendLimitReached") is True,
+                )
+                for org in (orgs if isinstance(orgs, list) else [])
+                if isinstance(org, dict) and _word(org.get("name"))
+            ),
+        )
+
+
+@dataclass(frozen=True)
 class PaperFacts:
     """A paper as Hugging Face Papers or arXiv lists it."""
 

@@ -14,7 +14,7 @@ from tools.web import Web
 FRESH_SECONDS = 300.0
 AGAIN_SECONDS = 20.0  # after a failure
 PATIENCE = 10.0  # seconds for one reading
-LIMIT_BYTES = 10_000_000
+LIMIT_BYTES = 5_000_000
 
 
 class Catalogue:
@@ -52,7 +52,7 @@ class Catalogue:
         return self.listing().presets()
 
     def default(self) -> Preset:
-        """The first preset that the router offers."""
+        """The first preset that the router offers: Listing.default."""
         return self.listing().default()
 
     def _due(self) -> bool:

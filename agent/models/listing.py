@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -105,9 +105,10 @@ class Listing:
         """Pin an id to one provider; the same list gives the same answer.
 
         id: "org/model", one of those with :fastest (what no suffix means), :cheapest or :preferred, or with a
-        provider's name, which is kept. Raises Problem for what the router does not list or nobody serves now.
+        provider's name, which is kept; or the name of a preset. Raises Problem for what the router does not list or nobody serves now.
         """
-        name, _, wanted = id.strip().partition(":")
+        id = id.strip()
+        name, _, wanted = dict(PRESETS).get(id, id).partition(":")
         model = self._by_id.get(name.lower())
         if model is None:
             raise Problem(f"The router lists no model {_shown(name)}.", self._near(name))
@@ -137,11 +138,13 @@ class Listing:
         return tuple(presets)
 
     def default(self) -> Preset:
-        """The first preset that can be had. Raises Problem when none can."""
+        """The first preset that can be had; if it is not the first of all, its note says why. Raises Problem for none."""
         presets = self.presets()
         for preset in presets:
             if preset.chosen:
-                return preset
+                gone = "" if preset is presets[0] else presets[0].note
+                note = f"{gone} {preset.note}".strip()
+                return replace(preset, chosen=replace(preset.chosen, note=note), note=note)
         raise Problem("The router offers none of the preset models now.", "Type the id of another model.")
 
     def _near(self, name: str) -> str:

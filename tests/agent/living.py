@@ -46,7 +46,7 @@ LISTED = {
 @contextmanager
 def paid(folder: Path, script: Script | Sequence[Reply], **settings: Any) -> Iterator[tuple[Session, ModelServer]]:
     """As living, with a model that costs money and a user whose token pays for it."""
-    with ModelServer(script, listed=[LISTED]) as server:
+    with ModelServer(script, models=[LISTED]) as server:
         defaults: dict[str, Any] = {
             "model_id": "ada/thinker",
             "hf_token": "hf_" + "x" * 30,

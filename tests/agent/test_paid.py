@@ -23,7 +23,7 @@ FINAL = code('final_answer("Done.")')
 def test_a_bare_name_is_pinned_to_a_provider_that_reads_enough(tmp_path: Path) -> None:
     with paid(tmp_path, [FINAL, FINAL]) as (session, server):
         done(session, "Go")
-        server.listed[0] = {**server.listed[0], "providers": []}
+        server.models[0] = {**server.models[0], "providers": []}
         done(session, "Again")
         assert [asked.body["model"] for asked in server.requests] == ["ada/thinker:swift"] * 2
         [chosen] = events(session, ModelChosen)
@@ -74,7 +74,7 @@ def test_a_no_to_a_higher_limit_ends_the_run_and_the_next_message_asks_again(tmp
 
 def test_a_model_without_a_price_is_not_used(tmp_path: Path) -> None:
     with paid(tmp_path, [FINAL]) as (session, server):
-        server.listed[0] = {"id": "ada/thinker", "providers": [{"provider": "coy", "status": "live"}]}
+        server.models[0] = {"id": "ada/thinker", "providers": [{"provider": "coy", "status": "live"}]}
         end = done(session, "Go")
         assert end.why == "failed"
         assert "costs" in end.message
@@ -103,7 +103,7 @@ def test_the_budget_for_both_bounds_thinking(tmp_path: Path) -> None:
 
 
 def test_the_bill_has_the_last_word_once_it_knows_every_call(tmp_path: Path) -> None:
-    with FakeHub() as hub, ModelServer([FINAL, FINAL, FINAL], listed=[LISTED]) as server:
+    with FakeHub() as hub, ModelServer([FINAL, FINAL, FINAL], models=[LISTED]) as server:
         hub.tokens["hf_" + "x" * 30] = "ada"
         places = replace(hub.places(), router_url=server.base_url)
         with paid(tmp_path, [], places=places) as (session, _):

@@ -126,17 +126,19 @@ def by_words(scripts: Mapping[str, Script]) -> Script:
 
 
 class ModelServer:
-    """Serves a script on 127.0.0.1 within a with block. requests: what was asked so far, in order."""
+    """Serves a script on 127.0.0.1 within a with block. requests: what was asked so far, in order.
+
+    models: what /v1/models lists; as the router's list it is in tests.doubles.router_list.
+    """
 
     def __init__(
         self,
         script: Script | Sequence[Reply],
         port: int = 0,
-        listed: Sequence[Mapping[str, Any]] = ({"id": "scripted"},),
+        models: Sequence[Mapping[str, Any]] = ({"id": "scripted"},),
     ) -> None:
-        """listed: what GET /v1/models answers; may be changed at any time."""
+        self.models = list(models)
         self._script = script if callable(script) else in_order(script)
-        self.listed = list(listed)
         self._port = port
         self._arrival = threading.Condition()
         self.requests: deque[Asked] = deque(maxlen=KEPT)
@@ -144,7 +146,7 @@ class ModelServer:
     def __enter__(self) -> ModelServer:
         routes = [
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
-            Route("/v1/models", lambda _: JSONResponse({"object": "list", "data": self.listed})),
+            Route("/v1/models", lambda _: JSONResponse({"object": "list", "data": self.models})),
         ]
         config = uvicorn.Config(
             Starlette(routes=routes),

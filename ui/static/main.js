@@ -5,12 +5,14 @@ import { Composer } from "./composer.js";
 import { button, el, icon, setText } from "./dom.js";
 import { Feed } from "./feed.js";
 import { notice, wish } from "./notices.js";
+import { Models } from "./models.js";
 import { Panel } from "./panel.js";
 import { Side } from "./side.js";
 import { status, Story } from "./story.js";
 import { Timeline } from "./timeline.js";
 import { welcome } from "./welcome.js";
 import { seconds } from "./words.js";
+import { quotaHeaders } from "./zerogpu.js";
 
 const TITLE = "ML Intern";
 const REFRESH = 30_000; // ms between looks at the list of sessions
@@ -36,6 +38,7 @@ class App {
     composer.append(this.line);
     this.timeline = new Timeline(this.page, scroller, list);
     this.composer = new Composer(composer, { send: (text, files) => this.#send(text, files), stop: () => this.#stop() }, storage);
+    this.models = new Models(composer);
     this.side = new Side(this.page, side, {
       open: (id) => this.open(id),
       fresh: () => this.fresh(),
@@ -102,6 +105,7 @@ class App {
     this.#remember(id);
     this.composer.say("");
     if (this.facts) this.side.show(this.facts);
+    this.models.begin(id);
     this.#draw();
   }
 
@@ -180,9 +184,10 @@ class App {
     this.#greet();
     try {
       const session = this.page.session ?? (await post("new", {})).session;
+      await this.models.settle(session);
       const stored = [];
       for (const file of files) stored.push((await upload(session, file)).name);
-      await post("send", { session, text, files: stored });
+      await post("send", { session, text, files: stored }, await quotaHeaders());
       if (this.page.session !== session) this.open(session);
     } finally {
       takeBack();

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from tests.doubles.hub.content import RENAMED, Json, found_paper, found_space
+from tests.doubles.router_list import listing
 
 if TYPE_CHECKING:
     from tests.doubles.hub.server import FakeHub
@@ -29,6 +30,8 @@ def routes(hub: FakeHub) -> list[Route]:
         Route("/api/papers/search", _papers(hub)),
         Route("/api/papers/{id:path}", _paper(hub)),
         Route("/papers/{id:path}.md", _markdown(hub)),
+        # Not the Hub's, but found in the same settings: the list of the router.
+        Route("/router/v1/models", lambda _: JSONResponse(listing(*hub.router_models))),
     ]
 
 
