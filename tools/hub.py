@@ -43,6 +43,7 @@ class HubReader(Protocol):
     def papers_search(self, query: str, limit: int) -> list[PaperFacts]: ...
     def paper_meta(self, id: str) -> PaperFacts: ...
     def paper_markdown(self, id: str) -> str: ...
+    def hardware(self) -> list[Mapping[str, Any]]: ...
 
 
 class HubWriter(Protocol):
@@ -104,6 +105,14 @@ class Hub:
     def paper_markdown(self, id: str) -> str:
         """A paper's text as Markdown, or, where the Hub has none, its abstract page, unmarked: the caller must tell."""
         return self._get(f"paper {id!r}", f"/papers/{quote(id)}.md", []).decode("utf-8", errors="replace")
+
+    def hardware(self) -> list[Mapping[str, Any]]:
+        """What Jobs run on, with prices, as the Hub lists it now. Public. Read by tools.jobs.prices alone."""
+        what = "the list of hardware"
+        found = self._json(what, "/api/jobs/hardware")
+        if not isinstance(found, list):
+            raise _nonsense(what)
+        return [item for item in found if isinstance(item, dict) and isinstance(item.get("name"), str)]
 
     def _json(self, what: str, path: str, params: Sequence[tuple[str, str]] = ()) -> Any:
         body = self._get(what, path, params)

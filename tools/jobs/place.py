@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from tools.cards import Spend
+from tools.desk import Problem
 
 JobStatus = Literal["running", "completed", "failed", "cancelled", "timeout", "lost"]
 
@@ -22,24 +23,32 @@ class JobState:
     seconds: float = 0.0
     message: str = ""  # one sentence; empty while running and when completed
     files: tuple[str, ...] = ()
+    outputs: str = ""  # where else it left something, in words: a bucket's folder
+
+
+class MaybeStarted(Problem):
+    """Whether the job was started is not known. Its money stays held until the place has been asked again."""
 
 
 class JobPlace(Protocol):
     """Runs jobs that outlive the process that started them. All methods may be called from any thread."""
 
+    settles_seconds: float
+    """How long after a start that was cut off the job may still appear. 0: find knows at once."""
+
     def start(self, label: str, spec: Spend) -> str:
         """Start a job and return its id. A label starts at most one job, ever: asked again, the first one's id.
 
-        Raises Problem when nothing was started.
+        Raises MaybeStarted when that is not known, any other Problem when nothing was started.
         """
         ...
 
-    def find(self, label: str) -> str | None:
-        """The job that was started under this label; None: none was, and none is about to be."""
+    def find(self, label: str, spec: Spend) -> str | None:
+        """The job that was started under this label; None: none was, as far as can be seen. Raises Problem."""
         ...
 
     def read(self, job: str, offset: int) -> tuple[str, int]:
-        """A bounded piece of the log from this byte on, and the byte where the next piece begins.
+        """A bounded piece of the log from this mark on, and the mark where the next piece begins; 0 is the start.
 
         The same offset again means that nothing more is there yet.
         """
@@ -52,4 +61,12 @@ class JobPlace(Protocol):
 
         Raises Problem when something could not be ended, and names it.
         """
+        ...
+
+    def url(self, job: str) -> str:
+        """Where people can look at the job; "" when nowhere."""
+        ...
+
+    def close(self) -> None:
+        """Stop watching; the jobs go on."""
         ...
