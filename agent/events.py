@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from tools.cards import Answer, Card, Request
+from tools.cards import Answer, Card, Demand, Request
 
 VERSION = 1  # of the journal format; a reader refuses a newer one
 
@@ -180,25 +180,34 @@ class ApprovalAnswered(_Event):
 # --- money and jobs -------------------------------------------------------------------------------
 
 
+Of = Literal["compute", "thinking"]
+
+
 class BudgetSet(_Event):
-    """How much the session may spend on compute, in all. Only a person raises it."""
+    """How much the session may spend in all, on compute, on thinking, or on both together. Only a person raises it."""
 
     kind: Literal["budget_set"] = "budget_set"
     micro_usd: int
+    of: Literal["compute", "thinking", "both"] = "compute"
 
 
 class MoneyReserved(_Event):
     kind: Literal["money_reserved"] = "money_reserved"
-    hold: str  # the label of the job it is for
+    hold: str  # of compute: the label of the job it is for
     micro_usd: int
+    of: Of = "compute"
 
 
 class MoneySettled(_Event):
-    """The hold is replaced by what it really cost."""
+    """The hold is replaced by what it really cost. source says where the figure comes from."""
 
     kind: Literal["money_settled"] = "money_settled"
     hold: str
     micro_usd: int
+    source: str = ""  # "run time and price", "usage and list price", "estimate: the call broke off", "worst case"
+    input_tokens: int | None = None  # of a model call
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
 
 
 class MoneyReleased(_Event):
@@ -206,6 +215,15 @@ class MoneyReleased(_Event):
 
     kind: Literal["money_released"] = "money_released"
     hold: str
+
+
+class MoneyCorrected(_Event):
+    """A bill says otherwise: spent grows by micro_usd, or shrinks if that is negative."""
+
+    kind: Literal["money_corrected"] = "money_corrected"
+    of: Of
+    micro_usd: int
+    source: str  # "billing"
 
 
 class JobSubmitting(_Event):
@@ -250,19 +268,96 @@ class JobEnded(_Event):
     files: tuple[str, ...] = ()  # what it left, relative to the session's folder
 
 
+class JobForecast(_Event):
+    """How long the job will take and what it will cost in the end: an 80 % interval from its own steps so far."""
+
+    kind: Literal["job_forecast"] = "job_forecast"
+    job: str
+    seconds_low: float  # of the whole run, from its start
+    seconds_high: float
+    micro_usd_low: int
+    micro_usd_high: int
+    words: str  # one sentence
+
+
+class JobAlarm(_Event):
+    """A rule of the watchdog fired."""
+
+    kind: Literal["job_alarm"] = "job_alarm"
+    job: str
+    rule: Literal["nan", "divergence", "no_progress", "hang", "overrun"]
+    text: str  # one sentence, with the numbers
+    step: float | None = None
+
+
+# --- the agent's mind -----------------------------------------------------------------------------
+
+
+class ModelChosen(_Event):
+    """Which model answers from here on. Prices in micro-dollars per million tokens; None: not known."""
+
+    kind: Literal["model_chosen"] = "model_chosen"
+    model: str  # as it is sent, such as "zai-org/GLM-5.3-Flash:novita"
+    base_url: str
+    provider: str = ""
+    window: int | None = None  # tokens
+    input_price: int | None = None
+    output_price: int | None = None
+    cached_price: int | None = None
+    free: bool = False  # a server of the user's own
+    bill_to: str = ""  # the organization that pays; "": the user
+    note: str = ""
+
+
+class Compacted(_Event):
+    """What was said and done up to and with step is remembered as this summary from here on."""
+
+    kind: Literal["compacted"] = "compacted"
+    step: int
+    summary: str  # the agent's own words
+    tokens_before: int  # of the whole request, reckoned
+    tokens_after: int
+
+
+class Guarded(_Event):
+    """A guard noticed that the agent is not getting on, and what it did about that."""
+
+    kind: Literal["guarded"] = "guarded"
+    guard: Literal["repetition", "unfinished_plan", "cut_off", "empty_reply", "native_calls", "too_long"]
+    step: int
+    did: Literal["hint", "retry", "end"]
+    text: str  # one sentence for the user
+
+
+class DemandsSet(_Event):
+    """What the user demanded or forbade, whole: it replaces the list before."""
+
+    kind: Literal["demands_set"] = "demands_set"
+    demands: tuple[Demand, ...]
+    by: Literal["user", "agent", "app"]  # app: found in the user's own words
+
+
+class Rewound(_Event):
+    """The user took back everything after seq. It stays in the journal; memory goes on from seq, money does not."""
+
+    kind: Literal["rewound"] = "rewound"
+    seq: int
+
+
 Event = Annotated[
     UserSaid | RunEnded | SandboxReported | Noticed
     | StepStarted | TextSaid | ReasoningSaid | ReplyRestarted | CodeWritten | OutputPrinted | StepEnded
     | ToolStarted | ToolSaid | ToolShowed | ToolEnded
     | ApprovalAsked | ApprovalAnswered
-    | BudgetSet | MoneyReserved | MoneySettled | MoneyReleased
-    | JobSubmitting | JobSubmitted | JobLogged | JobEnded,
+    | BudgetSet | MoneyReserved | MoneySettled | MoneyReleased | MoneyCorrected
+    | JobSubmitting | JobSubmitted | JobLogged | JobEnded | JobForecast | JobAlarm
+    | ModelChosen | Compacted | Guarded | DemandsSet | Rewound,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
 DURABLE = (
     UserSaid, RunEnded, ApprovalAsked, ApprovalAnswered, BudgetSet, MoneyReserved, MoneySettled, MoneyReleased,
-    JobSubmitting, JobSubmitted, JobEnded,
+    MoneyCorrected, JobSubmitting, JobSubmitted, JobEnded, DemandsSet, Rewound,
 )  # fmt: skip
 """Events that reach the disk itself (fsync) before anyone is told of them."""
 

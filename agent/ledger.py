@@ -1,42 +1,66 @@
 """Money of one session, folded from its journal. Whole micro-dollars; pure; no clock.
 
-free = budget - held - spent. A hold is the most a job can cost; settling replaces it by what it did cost.
+Two accounts: what jobs and machines cost (compute), and what model calls cost (thinking). free = limit - held - spent.
+A hold is the most a thing can cost; settling replaces it by what it did cost. A budget for both together bounds them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from agent.events import BudgetSet, Entry, Event, MoneyReleased, MoneyReserved, MoneySettled
+from agent.events import BudgetSet, Entry, Event, MoneyCorrected, MoneyReleased, MoneyReserved, MoneySettled, Of
+
+THINKING_LIMIT = 500_000  # micro-dollars that a session may spend on model calls before anybody is asked
+
+
+@dataclass(frozen=True)
+class Account:
+    limit: int = 0
+    spent: int = 0
+    holds: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def held(self) -> int:
+        return sum(self.holds.values())
 
 
 @dataclass(frozen=True)
 class Ledger:
-    budget: int = 0
-    spent: int = 0
-    holds: tuple[tuple[str, int], ...] = ()
+    compute: Account = Account()
+    thinking: Account = Account(limit=THINKING_LIMIT)
+    total: int | None = None  # for both together; None: each has its own limit only
+    reservations: int = 0  # so far, for ids that are unique
 
-    @property
-    def held(self) -> int:
-        return sum(micro_usd for _, micro_usd in self.holds)
+    def account(self, of: Of) -> Account:
+        return self.compute if of == "compute" else self.thinking
 
-    @property
-    def free(self) -> int:
-        return self.budget - self.spent - self.held
+    def free(self, of: Of) -> int:
+        """What may still be reserved; negative when more was spent than is allowed now."""
+        account = self.account(of)
+        own = account.limit - account.spent - account.held
+        if self.total is None:
+            return own
+        used = sum(each.spent + each.held for each in (self.compute, self.thinking))
+        return min(own, self.total - used)
 
 
 def after(ledger: Ledger, event: Event) -> Ledger:
     """The ledger once event has happened. A repeated hold, settlement or release changes nothing."""
     match event:
-        case BudgetSet(micro_usd=budget):
-            return replace(ledger, budget=budget)
-        case MoneyReserved(hold=hold, micro_usd=micro_usd) if hold not in dict(ledger.holds):
-            return replace(ledger, holds=(*ledger.holds, (hold, micro_usd)))
-        case MoneySettled(hold=hold, micro_usd=micro_usd) if hold in dict(ledger.holds):
-            return replace(_without(ledger, hold), spent=ledger.spent + micro_usd)
+        case BudgetSet(micro_usd=limit, of=of):
+            return _limited(ledger, of, limit)
+        case MoneyReserved(hold=hold, micro_usd=micro_usd, of=of) if _holder(ledger, hold) is None:
+            account = ledger.account(of)
+            ledger = replace(ledger, reservations=ledger.reservations + 1)
+            return _with(ledger, of, replace(account, holds={**account.holds, hold: micro_usd}))
+        case MoneySettled(hold=hold, micro_usd=micro_usd):
+            return _freed(ledger, hold, micro_usd)
         case MoneyReleased(hold=hold):
-            return _without(ledger, hold)
+            return _freed(ledger, hold, 0)
+        case MoneyCorrected(micro_usd=micro_usd, of=of):
+            account = ledger.account(of)
+            return _with(ledger, of, replace(account, spent=max(0, account.spent + micro_usd)))
         case _:
             return ledger
 
@@ -48,5 +72,31 @@ def folded(entries: Iterable[Entry]) -> Ledger:
     return ledger
 
 
-def _without(ledger: Ledger, hold: str) -> Ledger:
-    return replace(ledger, holds=tuple(h for h in ledger.holds if h[0] != hold))
+def _limited(ledger: Ledger, of: str, limit: int) -> Ledger:
+    """A new limit. Where there is one for both together, it moves by as much as the changed one does."""
+    if of == "both":
+        compute, thinking = replace(ledger.compute, limit=limit), replace(ledger.thinking, limit=limit)
+        return replace(ledger, compute=compute, thinking=thinking, total=limit)
+    account = ledger.account("compute" if of == "compute" else "thinking")
+    if ledger.total is not None:
+        ledger = replace(ledger, total=max(0, ledger.total + limit - account.limit))
+    return _with(ledger, "compute" if of == "compute" else "thinking", replace(account, limit=limit))
+
+
+def _holder(ledger: Ledger, hold: str) -> Of | None:
+    if hold in ledger.compute.holds:
+        return "compute"
+    return "thinking" if hold in ledger.thinking.holds else None
+
+
+def _freed(ledger: Ledger, hold: str, cost: int) -> Ledger:
+    of = _holder(ledger, hold)
+    if of is None:
+        return ledger
+    account = ledger.account(of)
+    holds = {name: held for name, held in account.holds.items() if name != hold}
+    return _with(ledger, of, replace(account, holds=holds, spent=account.spent + cost))
+
+
+def _with(ledger: Ledger, of: Of, account: Account) -> Ledger:
+    return replace(ledger, compute=account) if of == "compute" else replace(ledger, thinking=account)

@@ -20,7 +20,7 @@ class Verdict:
 
 def judge(request: Request, approve: Approve, ledger: Ledger) -> Verdict:
     """Allow, ask or deny. What cannot be paid is denied whatever the settings: the budget is passed by nobody."""
-    if isinstance(request, Spend) and request.hold_micro_usd > ledger.free:
+    if isinstance(request, Spend) and request.hold_micro_usd > ledger.free("compute"):
         return Verdict("deny", over_budget(request, ledger))
     if approve == "ask":
         return Verdict("ask")
@@ -30,8 +30,9 @@ def judge(request: Request, approve: Approve, ledger: Ledger) -> Verdict:
 
 
 def over_budget(request: Spend, ledger: Ledger) -> str:
+    free = usd(ledger.free("compute"))
     return (
-        f"it may cost up to {usd(request.hold_micro_usd)}, and {usd(ledger.free)} of the budget of {usd(ledger.budget)} is free. "
+        f"it may cost up to {usd(request.hold_micro_usd)}, and {free} of the budget of {usd(ledger.compute.limit)} is free. "
         "Only the user can raise the budget"
     )
 

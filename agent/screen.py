@@ -32,7 +32,7 @@ from agent.events import (
     ToolStarted,
 )
 from agent.policy import usd
-from tools.cards import Answer, Delete, Question, Request, Spend
+from tools.cards import Answer, Delete, GoOn, Question, RaiseCap, Request, Spend
 
 INTERRUPT_SECONDS = 0.2  # until an interrupt is seen that came just before the wait began
 LONGEST_LINE = 65_536  # bytes
@@ -140,6 +140,13 @@ def _described(request: Request) -> str:
             return f"\n[bold]{escape(_plain(question))}[/]{choices}"
         case Delete(repo=repo):
             return f"\n[bold]Delete {escape(_plain(repo))} and its whole history?[/] It cannot be undone."
+        case RaiseCap(spent_micro_usd=spent, needed_micro_usd=needed, cap_micro_usd=cap):
+            return (
+                f"\n[bold]Thinking has cost {usd(spent)}; the next call may cost {usd(needed)} more.[/]"
+                f" Go on with a limit of {usd(cap)}?"
+            )
+        case GoOn(steps=steps, more=more):
+            return f"\n[bold]{steps} steps are used up.[/] Go on for {more} more?"
         case Spend() as spend:
             place = "this machine" if spend.where == "here" else f"{spend.where} ({spend.flavor})"
             lines = [

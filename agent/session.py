@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from agent.approval import Approvals
+from agent.books import Books
 from agent.coder import Coder, StepLimit
 from agent.events import (
     ApprovalAnswered,
-    BudgetSet,
     Entry,
-    Event,
-    MoneyReserved,
     OutputPrinted,
     RunEnded,
     SandboxReported,
@@ -37,45 +35,22 @@ from agent.events import (
 )
 from agent.jobs import Jobs
 from agent.journal import Journal
-from agent.ledger import Ledger, after, folded
 from agent.memory import Recalled, recall
-from agent.models.router import Cancel, RouterModel
-from agent.policy import Approve, judge
+from agent.models.router import Cancel
+from agent.outside import Outside, tools_for
+from agent.policy import judge
 from agent.sandbox.files import safe_open
 from agent.sandbox.host import Executor, ToolCall, ToolStub
 from agent.scribe import Scribe
 from agent.toolbox import Toolbox
 from agent.typed import Typed, parse_typed
-from tools import TOOLS
 from tools.cards import Answer, Delete, FileMade, Question, Spend
 from tools.desk import Desk, Problem, Stopped
-from tools.hub import HubReader
-from tools.jobs import job_run
-from tools.jobs.place import JobPlace
-from tools.web import Web
 
 log = logging.getLogger(__name__)
 
 LONGEST_MESSAGE = 100_000  # characters
 CLOSING_SECONDS = 0.25  # how long a stopped run waits for its tool calls to end by themselves
-
-
-@dataclass(frozen=True)
-class Outside:
-    """What a session reaches: the same for all its runs, but for the model, which needs the owner's token of the moment."""
-
-    hub: Callable[[], HubReader]
-    model: Callable[[], RouterModel]  # raises Problem when there is none yet
-    web: Web
-    key: bytes = field(repr=False)  # the owner's, by which saved variables are known again
-    place: JobPlace | None  # None: no jobs on this machine
-    approve: Approve
-    max_steps: int
-
-
-def tools_for(outside: Outside) -> list[Callable[..., Any]]:
-    """What can be done here: without a place for jobs there is no job_run."""
-    return [tool for tool in TOOLS if outside.place or tool is not job_run]
 
 
 @dataclass
@@ -98,7 +73,7 @@ class Session:
         self.folder = folder
         self._journal, self._outside = journal, outside
         self._scribe = Scribe(journal)
-        self._lock = threading.RLock()  # the run, and the money
+        self._lock = threading.RLock()  # which run is going on
         self._run: _Run | None = None
         for name in ("uploads", "work"):
             (folder / name).mkdir(exist_ok=True)
@@ -106,11 +81,12 @@ class Session:
             seen.symlink_to("../uploads")  # code finds a file under the name that the tools know it by
         entries = list(journal.entries())
         past = recall(entries)
-        self._ledger = folded(entries)
+        self._books = Books(self._scribe.emit, entries)
+        self._emit = self._books.emit
         self._approvals = Approvals(self._emit, past.approvals)
         self._toolbox = Toolbox(tools_for(outside), self._emit, self._desk, past.calls)
         self._executor: Executor | None = None
-        self._jobs = Jobs(self.id, outside.place, self._emit, self._reserve) if outside.place else None
+        self._jobs = Jobs(self.id, outside.place, self._emit, self._books.reserve) if outside.place else None
         restarted = "The app was restarted while this ran. Nothing before that is lost: send a message to go on."
         self._close_what_was_left_open(past, restarted)
         if self._jobs:
@@ -164,10 +140,7 @@ class Session:
 
     def set_budget(self, micro_usd: int) -> None:
         """The most this session may spend on compute in all. A person's word only; no tool reaches this."""
-        with self._lock:
-            if micro_usd < self._ledger.spent + self._ledger.held:
-                raise Problem("That is less than what is already spent or reserved.", "Set a higher budget.")
-            self._emit(BudgetSet(micro_usd=micro_usd))
+        self._books.set_budget(micro_usd)
 
     def follow(self, after_seq: int = 0) -> Iterator[Entry]:
         """Entries after a seq, live, until no run is going on and everything is told."""
@@ -185,7 +158,7 @@ class Session:
 
     @property
     def budget_micro_usd(self) -> int:
-        return self._ledger.budget
+        return self._books.ledger.compute.limit
 
     @property
     def state(self) -> str:
@@ -355,26 +328,14 @@ class Session:
     def _judge(
         self, call: str, request: Spend | Delete | Question, stop: threading.Event
     ) -> tuple[Answer, Spend | Delete | Question]:
-        verdict = judge(request, self._outside.approve, self._ledger)
+        verdict = judge(request, self._outside.approve, self._books.ledger)
         if verdict.do == "ask":
             said: ApprovalAnswered = self._approvals.ask(call, request, stop)
         else:
             yes = verdict.do == "allow"
             answer = Answer(verdict="yes" if yes else "no", reason=verdict.reason)
             said = self._approvals.decide(call, request, answer)
-        return said.answer, said.request
-
-    def _reserve(self, hold: str, micro_usd: int) -> Ledger | None:
-        with self._lock:
-            if micro_usd > self._ledger.free:
-                return self._ledger
-            self._emit(MoneyReserved(hold=hold, micro_usd=micro_usd))
-            return None
-
-    def _emit(self, event: Event) -> None:
-        with self._lock:
-            self._scribe.emit(event)
-            self._ledger = after(self._ledger, event)
+        return said.answer, said.request  # type: ignore[return-value]  # an edit keeps the kind
 
     def _upload(self, name: str) -> Path:
         return self.folder / "uploads" / Path(name).name

@@ -13,9 +13,10 @@ from pathlib import Path
 from agent.events import Entry, RunEnded, UserSaid
 from agent.journal import Header, Journal, read_header
 from agent.models.router import RouterModel
+from agent.outside import Outside
 from agent.sandbox import confine
 from agent.sandbox.seal import owner_key
-from agent.session import Outside, Session
+from agent.session import Session
 from agent.settings import DEFAULT_MODEL, ROUTER_URL, Settings
 from tools.desk import Problem
 from tools.hub import Hub

@@ -85,6 +85,15 @@ class FileMade(_Value):
 Card = Annotated[PapersFound | PaperOpened | ReposFound | PlanMade | FileMade, Field(discriminator="kind")]
 
 
+class Demand(_Value):
+    """Something the user demanded or forbade, in the user's own words, and what of it code can check."""
+
+    about: Literal["base_model", "data", "method", "budget", "licence", "privacy", "other"]
+    rule: Literal["must", "must_not"]
+    text: str  # the user's words
+    value: str = ""  # what is checked: a repository id, micro-dollars, a licence id; "": nobody can check this
+
+
 # --- requests: what needs the user's word --------------------------------------------------------
 
 
@@ -139,12 +148,32 @@ class Question(_Value):
     options: tuple[str, ...] = ()
 
 
-Request = Annotated[Spend | Delete | Question, Field(discriminator="kind")]
+class RaiseCap(_Value):
+    """The next model call may cost more than is left for thinking: stop, or a new cap. Micro-dollars."""
+
+    kind: Literal["raise_cap"] = "raise_cap"
+    cap_micro_usd: int = Field(ge=0)  # the proposed one; the user may change it
+    spent_micro_usd: int
+    needed_micro_usd: int  # the most the next call can cost
+    model: str = ""
+
+
+class GoOn(_Value):
+    """All steps of the run are used up: end here, or so many more."""
+
+    kind: Literal["go_on"] = "go_on"
+    steps: int  # used
+    more: int = Field(gt=0, le=1000)
+
+
+Request = Annotated[Spend | Delete | Question | RaiseCap | GoOn, Field(discriminator="kind")]
 
 EDITABLE: dict[str, frozenset[str]] = {
     "spend": frozenset({"script", "timeout_seconds", "dependencies"}),
     "delete": frozenset(),
     "question": frozenset(),
+    "raise_cap": frozenset({"cap_micro_usd"}),
+    "go_on": frozenset({"more"}),
 }
 
 

@@ -21,6 +21,10 @@ _FINAL = {
 }  # fmt: skip
 
 
+class TooLong(Problem):
+    """The request does not fit into the model's window."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """What went wrong: the server's own words, and the status and kinds (types, codes) it gave, where it gave them."""

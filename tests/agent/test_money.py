@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.events import BudgetSet, Event, MoneyReleased, MoneyReserved, MoneySettled
-from agent.ledger import Ledger, after
+from agent.ledger import Account, Ledger, after
 from agent.policy import judge, usd
 from agent.settings import micro_usd
 from tools.cards import Delete, Question, Spend
@@ -31,12 +31,12 @@ def test_a_hold_is_price_times_timeout_rounded_up() -> None:
 
 def test_settling_replaces_the_hold_by_the_real_cost() -> None:
     ledger = fold(BudgetSet(micro_usd=10), MoneyReserved(hold="a", micro_usd=8), MoneySettled(hold="a", micro_usd=3))
-    assert (ledger.free, ledger.spent, ledger.held) == (7, 3, 0)
+    assert (ledger.free("compute"), ledger.compute.spent, ledger.compute.held) == (7, 3, 0)
 
 
 def test_releasing_gives_everything_back() -> None:
     ledger = fold(BudgetSet(micro_usd=10), MoneyReserved(hold="a", micro_usd=8), MoneyReleased(hold="a"))
-    assert ledger.free == 10
+    assert ledger.free("compute") == 10
 
 
 def test_settling_or_releasing_twice_changes_nothing() -> None:
@@ -54,10 +54,10 @@ def test_settling_or_releasing_twice_changes_nothing() -> None:
 def test_what_is_reserved_only_when_free_never_passes_the_budget(steps: list[tuple[str, str, int]]) -> None:
     ledger = fold(BudgetSet(micro_usd=100))
     for what, hold, amount in steps:
-        holds = dict(ledger.holds)
+        holds = dict(ledger.compute.holds)
         event: Event
         if what == "reserve":
-            if amount > ledger.free:
+            if amount > ledger.free("compute"):
                 continue
             event = MoneyReserved(hold=hold, micro_usd=amount)
         elif what == "settle":
@@ -65,12 +65,12 @@ def test_what_is_reserved_only_when_free_never_passes_the_budget(steps: list[tup
         else:
             event = MoneyReleased(hold=hold)
         ledger = after(ledger, event)
-        assert ledger.spent + ledger.held <= ledger.budget
-        assert ledger.free >= 0
+        assert ledger.compute.spent + ledger.compute.held <= ledger.compute.limit
+        assert ledger.free("compute") >= 0
 
 
 def test_what_does_not_fit_into_the_budget_is_denied_whatever_the_settings() -> None:
-    poor = Ledger(budget=999_999)
+    poor = Ledger(compute=Account(limit=999_999))
     for approve in ("ask", "none", "within-budget"):
         verdict = judge(spend(), approve, poor)
         assert verdict.do == "deny"
@@ -78,19 +78,19 @@ def test_what_does_not_fit_into_the_budget_is_denied_whatever_the_settings() -> 
 
 
 def test_a_person_is_asked_when_there_is_one() -> None:
-    rich = Ledger(budget=10_000_000)
+    rich = Ledger(compute=Account(limit=10_000_000))
     assert judge(spend(), "ask", rich).do == "ask"
     assert judge(Delete(repo="ada/x"), "ask", rich).do == "ask"
 
 
 def test_nobody_there_means_no() -> None:
-    rich = Ledger(budget=10_000_000)
+    rich = Ledger(compute=Account(limit=10_000_000))
     for request in (spend(), Delete(repo="ada/x"), Question(question="?")):
         assert judge(request, "none", rich).do == "deny"
 
 
 def test_within_budget_allows_spending_and_nothing_else() -> None:
-    rich = Ledger(budget=10_000_000)
+    rich = Ledger(compute=Account(limit=10_000_000))
     assert judge(spend(), "within-budget", rich).do == "allow"
     assert judge(Delete(repo="ada/x"), "within-budget", rich).do == "deny"
     assert judge(Question(question="?"), "within-budget", rich).do == "deny"

@@ -1,0 +1,52 @@
+"""A session's books: its journal's writer and the money folded with it, under one lock.
+
+Reserving is one step for all threads: what is free is looked at and taken before anybody else can look.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from agent.events import BudgetSet, Entry, Event, MoneyReserved, Of
+from agent.ledger import Ledger, after, folded
+from tools.desk import Problem
+
+
+class Books:
+    """All methods may be called from any thread."""
+
+    def __init__(self, write: Callable[[Event], object], entries: Iterable[Entry]) -> None:
+        """write: to the journal, at once durable for money. entries: what it holds already."""
+        self._write = write
+        self._lock = threading.RLock()
+        self.ledger = folded(entries)
+
+    def emit(self, event: Event) -> None:
+        with self._lock:
+            self._write(event)
+            self.ledger = after(self.ledger, event)
+
+    def reserve(self, hold: str, micro_usd: int, of: Of = "compute") -> Ledger | None:
+        """Hold the money, or return the ledger that it does not fit into."""
+        with self._lock:
+            if micro_usd > self.ledger.free(of):
+                return self.ledger
+            self.emit(MoneyReserved(hold=hold, micro_usd=micro_usd, of=of))
+            return None
+
+    def reserve_thinking(self, micro_usd: int) -> str:
+        """Hold money for one model call, under a new id; "" if it does not fit."""
+        with self._lock:
+            hold = f"think-{self.ledger.reservations + 1}"
+            return hold if self.reserve(hold, micro_usd, "thinking") is None else ""
+
+    def set_budget(self, micro_usd: int, of: Literal["compute", "thinking", "both"] = "compute") -> None:
+        """The most this session may spend in all. A person's word only; no tool reaches this."""
+        with self._lock:
+            ledger = self.ledger
+            accounts = [ledger.compute, ledger.thinking] if of == "both" else [ledger.account(of)]
+            if micro_usd < sum(account.spent + account.held for account in accounts):
+                raise Problem("That is less than what is already spent or reserved.", "Set a higher budget.")
+            self.emit(BudgetSet(micro_usd=micro_usd, of=of))
