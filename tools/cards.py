@@ -113,7 +113,8 @@ class Spend(_Value):
     dependencies: tuple[str, ...] = ()  # PEP 508, "transformers==5.23.0"
     env: dict[str, str] = {}
     secrets: tuple[str, ...] = ()  # names only, never values
-    token: Literal["none", "stored", "own"] = "none"  # HF_TOKEN inside: none, a narrow one kept for jobs, the user's own
+    # HF_TOKEN inside: none, a narrow one that the user keeps for jobs, or the user's own.
+    token: Literal["none", "stored", "own"] = "none"  # noqa: S105
     volumes: tuple[str, ...] = ()  # mounted for reading: "datasets/ada/pets:/data"
     outputs: str = ""  # private bucket that /outputs is a folder of: "ada/ml-intern"; "": nothing is kept
     labels: dict[str, str] = {}

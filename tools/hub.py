@@ -143,7 +143,7 @@ class Hub:
         try:
             return work()
         except HfHubHTTPError as error:
-            raise _problem(what, error, signed_in=bool(self._token)) from None
+            raise problem_of(what, error, signed_in=bool(self._token)) from None
         except OfflineModeIsEnabled:
             raise Problem("HF_HUB_OFFLINE is set, so the Hub is not asked.", "Unset it and start again.") from None
         except httpx2.TimeoutException:
@@ -202,7 +202,8 @@ def _raise_for_status(response: httpx2.Response, body: bytes) -> None:
         raise HfHubHTTPError(f"status {whole.status_code}", response=whole) from None
 
 
-def _problem(what: str, error: HfHubHTTPError, *, signed_in: bool) -> Problem:
+def problem_of(what: str, error: HfHubHTTPError, *, signed_in: bool) -> Problem:
+    """An error of the library, by type and status, in words."""
     status = error.response.status_code if error.response is not None else 0
     said = " ".join((error.server_message or "").split())[:300]
     if isinstance(error, GatedRepoError):

@@ -152,6 +152,9 @@ class LocalJobs:
     def url(self, job: str) -> str:  # noqa: ARG002  # it has no page
         return ""
 
+    def metrics(self, job: str) -> dict[str, float]:  # noqa: ARG002  # not measured
+        return {}
+
     def close(self) -> None:
         """Nothing here watches."""
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from tools.cards import Spend
 from tools.desk import Problem
+
+if TYPE_CHECKING:
+    from tools.jobs.prices import Prices
 
 JobStatus = Literal["running", "completed", "failed", "cancelled", "timeout", "lost"]
 
@@ -67,6 +71,56 @@ class JobPlace(Protocol):
         """Where people can look at the job; "" when nowhere."""
         ...
 
+    def metrics(self, job: str) -> dict[str, float]:
+        """What the job uses now, with units in the names; {} when it does not run or nobody measures."""
+        ...
+
     def close(self) -> None:
         """Stop watching; the jobs go on."""
         ...
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A job of this session, as tools tell of it. cost: None while it is not settled. note: what is wrong with it now."""
+
+    job: str
+    title: str
+    where: str
+    namespace: str
+    flavor: str
+    status: str
+    seconds: float
+    message: str
+    url: str
+    hold_micro_usd: int
+    cost_micro_usd: int | None
+    note: str = ""
+
+
+class JobsView(Protocol):
+    """The jobs of one session, for its tools. Starting one is Desk.approve's alone. Unknown ids raise Problem."""
+
+    @property
+    def places(self) -> tuple[str, ...]: ...  # where jobs can run: "here", "sandbox", "jobs"
+
+    @property
+    def prices(self) -> Prices | None: ...
+
+    def payers(self) -> tuple[str, ...]: ...  # the user, then organisations; raises Problem when nobody is signed in
+
+    def secrets(self) -> tuple[str, ...]: ...  # names of what the user keeps for jobs
+
+    def list(self) -> list[JobRow]: ...
+
+    def state(self, job: str) -> JobRow: ...
+
+    def log(self, job: str) -> Iterator[str]: ...  # its lines so far
+
+    def points(self, job: str) -> tuple[dict[str, float], ...]: ...  # measurements in them
+
+    def metrics(self, job: str) -> dict[str, float]: ...  # what it uses now; {} when it does not run
+
+    def wait(self, job: str, seconds: float) -> bool: ...  # whether it has ended
+
+    def cancel(self, job: str) -> None: ...  # raises Problem when it could not be ended; that is tried on

@@ -50,9 +50,7 @@ class Quote:
 class Prices:
     """The live list, kept for a minute and, while the Hub cannot be asked, for six hours. For any thread."""
 
-    def __init__(
-        self, read: Callable[[], Sequence[Mapping[str, Any]]], clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, read: Callable[[], Sequence[Mapping[str, Any]]], clock: Callable[[], float] = time.time) -> None:
         """read: the Hub's list, raising Problem; clock: Unix seconds, which go on while the machine sleeps."""
         self._read, self._clock = read, clock
         self._known: dict[str, Flavor] = {}
@@ -61,7 +59,7 @@ class Prices:
 
     def flavors(self, fresh: bool = False) -> list[Flavor]:
         """All there are, cheapest first, those without a price last. Raises Problem when no list is young enough."""
-        return sorted(self._list(fresh).values(), key=lambda flavor: (flavor.price_micro_usd_per_hour or math.inf))
+        return sorted(self._list(fresh).values(), key=lambda flavor: flavor.price_micro_usd_per_hour or math.inf)
 
     def quote(self, name: str, fresh: bool = False) -> Quote:
         """The price of a flavor. fresh: ask the Hub now if it can be asked. Raises Problem rather than guess."""
@@ -71,7 +69,8 @@ class Prices:
             raise Problem(f"There is no hardware {name!r}.", f"There is {', '.join(known) or 'none at the moment'}.")
         if flavor.price_micro_usd_per_hour is None:
             raise Problem(
-                f"The Hub names no price for {name}, so nothing can be agreed to.", "Choose other hardware, or ask the user."
+                f"The Hub names no price for {name}, so nothing can be agreed to.",
+                "Choose other hardware, or ask the user.",
             )
         return Quote(flavor, flavor.price_micro_usd_per_hour, self._age())
 
