@@ -59,7 +59,7 @@ class _Job:
 
 
 class Jobs:
-    """Also what a Desk calls its jobs: tools.jobs.place.JobsView. All methods may be called from any thread."""
+    """Also a Desk's JobsView. All methods may be called from any thread."""
 
     def __init__(
         self,
@@ -397,4 +397,6 @@ class Contract:
                 raise Stopped
         end = job.ended
         assert end is not None  # noqa: S101  # done is set after it
-        return JobEnd(job.job, end.status, end.exit_code, end.seconds, job.tail, end.files, end.message)
+        return JobEnd(
+            job.job, end.status, end.exit_code, end.seconds, job.tail, end.files, end.message, job.state.outputs
+        )

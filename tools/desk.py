@@ -50,6 +50,7 @@ class JobEnd:
     log: str
     files: tuple[str, ...]
     message: str = ""
+    outputs: str = ""  # where else it left something: a bucket's folder
 
 
 class Contract(Protocol):

@@ -24,6 +24,7 @@ from huggingface_hub.utils._http import hf_raise_for_status
 
 from tools.desk import Problem
 from tools.hub import Hub, NotThere, problem_of
+from tools.jobs.checks import OUTPUTS
 from tools.jobs.place import MaybeStarted
 
 TERMINAL = frozenset({"COMPLETED", "CANCELED", "ERROR", "DELETED"})
@@ -49,7 +50,8 @@ class JobFacts:
     finished: float | None
     running_seconds: float | None
     told: float | None
-    price_flavor: str
+    flavor: str
+    outputs: str = ""  # the bucket's folder that it may write to
     expose_url: str = ""
 
     @property
@@ -302,9 +304,17 @@ def _facts(item: Any, told: float | None) -> JobFacts | None:
         finished=_when(item.get("finishedAt")),
         running_seconds=_seconds(durations.get("runningSecs")) if isinstance(durations, dict) else None,
         told=told,
-        price_flavor=_text(item.get("flavor")),
+        flavor=_text(item.get("flavor")),
+        outputs=_outputs(item.get("volumes")),
         expose_url=str(urls[0]) if isinstance(urls, list) and urls else "",
     )
+
+
+def _outputs(volumes: Any) -> str:
+    for volume in volumes if isinstance(volumes, list) else ():
+        if isinstance(volume, dict) and volume.get("mountPath") == OUTPUTS and volume.get("type") == "bucket":
+            return f"hf://buckets/{volume.get('source')}/{volume.get('path') or ''}"
+    return ""
 
 
 def _text(value: Any) -> str:

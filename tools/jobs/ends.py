@@ -18,7 +18,8 @@ def ended_state(facts: Sequence[JobFacts], endpoint: str, namespace: str, reason
     decisive = decisive or next((one for one in facts if one.stage != "COMPLETED"), facts[0])
     status, message, code = _end(decisive, endpoint, namespace)
     seconds = max(run_seconds(one) for one in facts)
-    return JobState(status, code, seconds, f"{reason} {message}".strip() if status != "completed" else "")
+    told = f"{reason} {message}".strip() if status != "completed" else ""
+    return JobState(status, code, seconds, told, outputs=facts[0].outputs)
 
 
 def run_seconds(facts: JobFacts) -> float:

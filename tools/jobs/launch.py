@@ -16,18 +16,16 @@ from typing import Any
 from tools.cards import Spend
 from tools.desk import Problem
 from tools.hub_jobs import Submission
+from tools.jobs.checks import OUTPUTS, volume
 
 LABEL = "ml-intern"  # its value starts at most one job (per machine)
 NODE = "ml-intern-node"
 KIND = "ml-intern-kind"  # "job" or "sandbox"
 IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"  # huggingface_hub's own for scripts
-OUTPUTS = "/outputs"
 PIECE = 96 * 1024  # characters of one environment variable; Linux takes 128 KiB
 PIECES = 4
 PORT = 29_500  # of the rendezvous
 
-_VOLUME = re.compile(r"(?:hf://)?(?:(models|datasets|spaces|buckets)/)?([\w.-]+/[\w.-]+):(/[\w./-]{1,200})")
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _METADATA = re.compile(r"^# /// script\s*$", re.MULTILINE)
 
 _UNPACK = (
@@ -54,7 +52,7 @@ _TOGETHER = (
 def submissions(label: str, spec: Spend, secrets: Mapping[str, str]) -> list[Submission]:
     """One per machine, the first leads. secrets: the values of spec's. Raises Problem for what cannot be sent."""
     env = {**spec.env, **_packed(spec.script), "PYTHONUNBUFFERED": "1", "OUTPUTS": OUTPUTS if spec.outputs else "."}
-    volumes = [volume(text) for text in spec.volumes]
+    volumes = [_mounted(text) for text in spec.volumes]
     if spec.outputs:
         kept = {"type": "bucket", "source": spec.outputs, "mount_path": OUTPUTS, "path": label, "read_only": False}
         volumes.append(kept)
@@ -87,25 +85,9 @@ def group(label: str) -> str:
     return f"ml-intern-{hashlib.sha256(label.encode()).hexdigest()[:16]}"
 
 
-def volume(text: str) -> dict[str, Any]:
-    """ "datasets/ada/pets:/data" as huggingface_hub takes it; read only. Without a folder it is a model."""
-    match = _VOLUME.fullmatch(text.strip())
-    if not match or ".." in match[3] or match[3].rstrip("/") in ("", "/tmp", OUTPUTS):  # noqa: S108
-        raise Problem(
-            f"{text[:120]!r} names no volume.", 'Write "datasets/ada/pets:/data" or "models/ada/bert:/model".'
-        )
-    return {"type": (match[1] or "models")[:-1], "source": match[2], "mount_path": match[3], "read_only": True}
-
-
-def check_labels(given: Mapping[str, str]) -> dict[str, str]:
-    """The user's labels. Raises Problem for one that the Hub would refuse or that is this app's own."""
-    for name, value in given.items():
-        own = name == "name" or name.startswith(("ml-intern", "hf-sandbox"))
-        if own or not _LABEL.fullmatch(name) or not _LABEL.fullmatch(value):
-            raise Problem(
-                f"The label {name[:64]!r} cannot be set.", "Use letters, digits, dots and dashes, as in task=sft."
-            )
-    return dict(given)
+def _mounted(text: str) -> dict[str, Any]:
+    kind, source, path = volume(text)
+    return {"type": kind, "source": source, "mount_path": path, "read_only": True}
 
 
 def _command(spec: Spend, node: int) -> list[str]:
