@@ -17,7 +17,7 @@ LONGEST = 24 * 3600  # seconds
 
 _TIME = re.compile(r"(?:(\d{1,2})h)?(?:(\d{1,4})m)?(?:(\d{1,5})s)?")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_VOLUME = re.compile(r"(?:hf://)?(?:(models|datasets|spaces|buckets)/)?([\w.-]+/[\w.-]+):(/[\w./-]{1,200})")
+_VOLUME = re.compile(r"(?:hf://)?(?:(models|datasets|spaces|buckets)/)?(\w[\w.-]*/\w[\w.-]*):(/[\w./-]{1,200})")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _CRON = re.compile(r"@(?:hourly|daily|weekly|monthly|yearly|annually)|[\d*/,-]+(?: [\d*/,A-Za-z-]+){4}")
 OUTPUTS = "/outputs"
