@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from agent.contract import Contract
 from agent.events import (
     EndStatus,
     Entry,
@@ -30,9 +31,9 @@ from agent.job_records import Record, cost, records
 from agent.ledger import Ledger
 from agent.policy import over_budget
 from tools.cards import Spend
-from tools.desk import JobEnd, Problem, Refused, Stopped
+from tools.desk import Problem, Refused
 from tools.jobs.metrics import points
-from tools.jobs.place import JobPlace, JobRow, JobState, MaybeStarted
+from tools.jobs.place import JobPlace, JobRow, JobState, Machine, MaybeStarted
 from tools.jobs.prices import Prices
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,9 @@ LOG_TAIL = 4_000  # characters of the log that the waiting tool gets
 
 
 @dataclass
-class _Job:
+class SessionJob:
+    """A job of this session, whether it runs or has ended."""
+
     label: str
     job: str
     request: Spend
@@ -77,7 +80,7 @@ class Jobs:
         """
         self._session, self._places, self._emit, self._reserve = session, dict(places), emit, reserve
         self.prices, self.payers, self.secrets = prices, payers, secrets
-        self._jobs: dict[str, _Job] = {}  # all of the session, in order
+        self._jobs: dict[str, SessionJob] = {}  # all of the session, in order
         self._searched: dict[str, bool] = {}  # label that may have started a job -> cancel it when it is found
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -87,7 +90,7 @@ class Jobs:
     def contract(self, call: str, request: Spend, stop: threading.Event) -> Contract:
         return Contract(self, call, request, stop)
 
-    def submit(self, call: str, request: Spend) -> _Job:
+    def submit(self, call: str, request: Spend) -> SessionJob:
         """Reserve and start, once per call."""
         place = self._place(request)
         label = f"{self._session}-{call}"
@@ -104,7 +107,7 @@ class Jobs:
             else:
                 self._search(label, request, call, time.time() + place.settles_seconds)
             raise
-        return self._follow(_Job(label, job, request, place), call)
+        return self._follow(SessionJob(label, job, request, place), call)
 
     def resume(self, entries: Iterable[Entry]) -> None:
         """Follow again what was open when the last process ended, and finish what it was in the middle of."""
@@ -123,7 +126,7 @@ class Jobs:
             if place is None and known.open and not known.ended:
                 self._place(request)
             if place is not None:
-                job = _Job(label, known.job, request, place, offset=known.offset, settled=known.settled)
+                job = SessionJob(label, known.job, request, place, offset=known.offset, settled=known.settled)
                 if known.open and not known.ended:
                     self._watch(job)
                     return
@@ -138,7 +141,7 @@ class Jobs:
                 until = min(known.at, time.time()) + place.settles_seconds
                 self._search(label, request, known.call, until)
             elif (found := place.find(label, request)) is not None:
-                self._follow(_Job(label, found, request, place), known.call)
+                self._follow(SessionJob(label, found, request, place), known.call)
             else:
                 self._not_started(label, request)
 
@@ -165,7 +168,7 @@ class Jobs:
                     cancel = self._searched.pop(label) if found or gone else False
                 if found:
                     self._warn(f"“{request.title}” was started after all, as {found}.")
-                    self._follow(_Job(label, found, request, place), call)
+                    self._follow(SessionJob(label, found, request, place), call)
                     if cancel:
                         self.cancel_told(found)
                     return
@@ -275,10 +278,18 @@ class Jobs:
         known = self._known(job)
         return {} if known.ended else known.place.metrics(job)
 
+    def machine(self, job: str) -> Machine:
+        known = self._known(job)
+        opens = getattr(known.place, "machine", None)
+        if opens is None:
+            raise Problem(f"Job {job} is no sandbox.", "Use an id that sandbox_run returned.")
+        machine: Machine = opens(job)
+        return machine
+
     def wait(self, job: str, seconds: float) -> bool:
         return self._known(job).done.wait(seconds)
 
-    def _known(self, job: str) -> _Job:
+    def _known(self, job: str) -> SessionJob:
         with self._lock:
             known = self._jobs.get(job)
         if known is None:
@@ -287,7 +298,7 @@ class Jobs:
 
     # --- following ---
 
-    def _follow(self, job: _Job, call: str) -> _Job:
+    def _follow(self, job: SessionJob, call: str) -> SessionJob:
         request = job.request
         self._emit(
             JobSubmitted(
@@ -296,13 +307,13 @@ class Jobs:
         )
         return self._watch(job)
 
-    def _watch(self, job: _Job) -> _Job:
+    def _watch(self, job: SessionJob) -> SessionJob:
         with self._lock:
             self._jobs[job.job] = job
         threading.Thread(target=self._watch_to_end, args=(job,), name=f"job-{job.job}", daemon=True).start()
         return job
 
-    def _watch_to_end(self, job: _Job) -> None:
+    def _watch_to_end(self, job: SessionJob) -> None:
         failures = 0
         while not self._closing.is_set():
             try:
@@ -322,7 +333,7 @@ class Jobs:
                     self._warn(f"Job {job.job} cannot be watched at the moment: {said}")
             self._closing.wait(POLL_SECONDS * min(1 + failures, 50))
 
-    def _look(self, job: _Job) -> JobState:
+    def _look(self, job: SessionJob) -> JobState:
         if job.uncancelled and time.monotonic() >= job.cancel_again:
             try:
                 self.cancel(job.job)
@@ -333,7 +344,7 @@ class Jobs:
             pass
         return state
 
-    def _read_log(self, job: _Job) -> bool:
+    def _read_log(self, job: SessionJob) -> bool:
         text, offset = job.place.read(job.job, job.offset)
         if offset == job.offset:
             return False
@@ -341,7 +352,7 @@ class Jobs:
         self._emit(JobLogged(job=job.job, offset=offset, text=text, points=points(text)))
         return True
 
-    def _end(self, job: _Job, state: JobState, status: EndStatus) -> None:
+    def _end(self, job: SessionJob, state: JobState, status: EndStatus) -> None:
         job.ended = JobEnded(
             job=job.job,
             status=status,
@@ -363,40 +374,8 @@ class Jobs:
         self._emit(Noticed(level="warning", text=text))
 
 
-def _url(job: _Job) -> str:
+def _url(job: SessionJob) -> str:
     try:
         return job.place.url(job.job)
     except Problem:
         return ""
-
-
-class Contract:
-    """Consent to one Spend: what tools.desk.Contract promises."""
-
-    def __init__(self, jobs: Jobs, call: str, request: Spend, stop: threading.Event) -> None:
-        self.request = request
-        self._jobs, self._call, self._stop = jobs, call, stop
-        self._job: _Job | None = None
-        self._once = threading.Lock()
-
-    def submit(self) -> str:
-        with self._once:
-            if self._stop.is_set():
-                raise Stopped
-            if self._job is None:
-                self._job = self._jobs.submit(self._call, self.request)
-            return self._job.job
-
-    def wait(self) -> JobEnd:
-        self.submit()
-        job = self._job
-        assert job is not None  # noqa: S101  # submit has set it
-        while not job.done.wait(0.05):
-            if self._stop.is_set():
-                self._jobs.cancel_told(job.job)  # Stop may have come while it was being submitted
-                raise Stopped
-        end = job.ended
-        assert end is not None  # noqa: S101  # done is set after it
-        return JobEnd(
-            job.job, end.status, end.exit_code, end.seconds, job.tail, end.files, end.message, job.state.outputs
-        )

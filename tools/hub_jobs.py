@@ -111,7 +111,7 @@ class JobsHub(Hub):
                 raise MaybeStarted(
                     f"The Hub has trouble (status {status}); whether the job was started is not known."
                 ) from None
-            raise self._in_words(named, error) from None
+            raise self.in_words(named, error) from None
         except _NEVER_SENT:
             raise Problem(f"{self.endpoint} cannot be reached.", "Check the network, then try again.") from None
         except (httpx2.HTTPError, ValueError, KeyError, TypeError, AttributeError):
@@ -195,7 +195,7 @@ class JobsHub(Hub):
                         return
                     yield _event(line)
         except HfHubHTTPError as error:
-            raise self._in_words(what, error) from None
+            raise self.in_words(what, error) from None
         except httpx2.TimeoutException:
             raise Problem(f"{what} has been silent for {silence:.0f} s.", "It is asked for again.") from None
         except (httpx2.HTTPError, httpx2.StreamError):
@@ -239,9 +239,9 @@ class JobsHub(Hub):
         try:
             return work()
         except HfHubHTTPError as error:
-            raise self._in_words(what, error) from None
+            raise self.in_words(what, error) from None
 
-    def _in_words(self, what: str, error: HfHubHTTPError) -> Problem:
+    def in_words(self, what: str, error: HfHubHTTPError) -> Problem:
         """By status: what the account lacks, and what would work instead. Nothing is switched by itself."""
         status = error.response.status_code if error.response is not None else 0
         said = " ".join((error.server_message or "").split())[:300] or "it gives no reason"

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from agent.books import Books
+from agent.contract import Contract
 from agent.events import Entry, Event
-from agent.jobs import Contract, Jobs
+from agent.jobs import Jobs
 from tests.doubles.hub import FakeHub
 from tools.cards import Spend
 from tools.hub_jobs import JobsHub
+from tools.jobs.boxes import Boxes
 from tools.jobs.prices import Prices
 from tools.jobs.remote import HubJobs, Pace
 
@@ -60,10 +62,11 @@ class Places:
         self.books = Books(self._write, self.entries)
         self.prices = Prices(lambda: self.client().hardware())
         self.place = HubJobs(folder, self.client, self.prices, self.secrets.get, pace)
-        self.place.settles_seconds = settles
+        self.boxes = Boxes(folder, self.client, self.prices, pace=pace)
+        self.place.settles_seconds = self.boxes.settles_seconds = settles
         self.jobs = Jobs(
             "s1",
-            {"jobs": self.place},
+            {"jobs": self.place, "sandbox": self.boxes},
             self.books.emit,
             self.books.reserve,
             self.prices,

@@ -50,6 +50,11 @@ def check_script(script: str) -> None:
         raise Problem(f"The script cannot be read as Python: {error}.", "Write it more plainly.") from None
 
 
+def has_secret(text: str) -> bool:
+    """Whether something in it looks like a token."""
+    return _SECRET.search(text) is not None
+
+
 def seconds(timeout: str) -> int:
     """Seconds of "90", "90s", "10m", "2h" or "1h30m"."""
     text = timeout.strip().lower().replace(" ", "")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from tools.cards import Spend
@@ -98,6 +99,33 @@ class JobRow:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Ran:
+    """What a command did on a machine. exit_code None: it was ended."""
+
+    exit_code: int | None
+    stdout: str
+    stderr: str
+    timed_out: bool
+    cut: bool  # only the end was kept
+
+
+class Machine(Protocol):
+    """A running sandbox. Every method raises Problem in words. Paths are full, on the machine."""
+
+    def ready(self) -> bool: ...
+
+    def run(self, command: str, seconds: float, going: Callable[[], None]) -> Ran: ...
+
+    def read(self, path: str) -> str: ...
+
+    def write(self, path: str, text: str) -> None: ...
+
+    def list(self, path: str) -> list[tuple[str, str, int]]: ...
+
+    def fetch(self, path: str, to: Path, most: int) -> int: ...
+
+
 class JobsView(Protocol):
     """The jobs of one session, for its tools. Starting one is Desk.approve's alone. Unknown ids raise Problem."""
 
@@ -122,5 +150,7 @@ class JobsView(Protocol):
     def metrics(self, job: str) -> dict[str, float]: ...  # what it uses now; {} when it does not run
 
     def wait(self, job: str, seconds: float) -> bool: ...  # whether it has ended
+
+    def machine(self, job: str) -> Machine: ...  # a sandbox
 
     def cancel(self, job: str) -> None: ...  # raises Problem when it could not be ended; that is tried on

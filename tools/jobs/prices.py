@@ -17,6 +17,7 @@ from tools.desk import Problem
 
 OLDEST = 6 * 3600  # seconds; an older list is none
 FRESH = 60  # seconds; a younger list is not asked for again
+PORT_MICRO_USD_PER_HOUR = 10_000  # a job with open ports, on top: not in the list, from the Hub's page on Jobs pricing
 DEAREST = 10_000 * 1_000_000  # micro-USD per hour; a higher price is nonsense
 
 _PER_HOUR = {"second": 3600, "minute": 60, "hour": 1}

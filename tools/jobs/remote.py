@@ -86,7 +86,7 @@ class HubJobs:
         if spec.where != self.where or not spec.namespace or not spec.flavor:
             raise Problem("This job does not say who pays and what it runs on.", "Name a namespace and a flavor.")
         hub = self._hub()
-        parts = self._submissions(label, spec, self._secrets(hub, spec))
+        parts = self._submissions(hub, label, spec, self._secrets(hub, spec))
         with self._starting:
             if job := self.find(label, spec):
                 return job
@@ -123,7 +123,7 @@ class HubJobs:
                 self._give_up(hub, job_id, "Only some of its machines could be started; those were cancelled.")
             return job_id
 
-    def _submissions(self, label: str, spec: Spend, secrets: dict[str, str]) -> list[Submission]:
+    def _submissions(self, hub: JobsHub, label: str, spec: Spend, secrets: dict[str, str]) -> list[Submission]:  # noqa: ARG002
         return submissions(label, spec, secrets)
 
     def _submit(self, hub: JobsHub, part: Submission) -> str:
@@ -172,7 +172,7 @@ class HubJobs:
 
     def _give_up(self, hub: JobsHub, job: str, reason: str) -> None:
         """Cancel what was started of a job that cannot be whole. What cannot be cancelled is followed like any other."""
-        namespace, ids = _parted(job)
+        namespace, ids = parted(job)
         self._reasons[job] = reason
         for id in ids:
             try:
@@ -251,7 +251,7 @@ class HubJobs:
         )
 
     def _watched(self, job: str) -> _Watch:
-        namespace, ids = _parted(job)
+        namespace, ids = parted(job)
         with self._lock:
             if job not in self._watches:
                 name = re.sub(r"[^\w.-]", "_", job)[:200]
@@ -261,7 +261,7 @@ class HubJobs:
     # --- ending ---
 
     def cancel(self, job: str) -> None:
-        namespace, ids = _parted(job)
+        namespace, ids = parted(job)
         hub = self._hub()
         refused: Problem | None = None
         for id in ids:
@@ -283,12 +283,12 @@ class HubJobs:
         self._watched(job).look = 0.0
 
     def url(self, job: str) -> str:
-        namespace, ids = _parted(job)
+        namespace, ids = parted(job)
         return f"{self._hub().endpoint}/jobs/{namespace}/{ids[0]}"
 
     def metrics(self, job: str) -> dict[str, float]:
         """What the first machine uses now, as numbers with units in their names; {} when it does not run."""
-        namespace, ids = _parted(job)
+        namespace, ids = parted(job)
         return numbers(self._hub().metrics(namespace, ids[0], threading.Event()) or {})
 
     def close(self) -> None:
@@ -302,7 +302,7 @@ def _joined(namespace: str, ids: Sequence[str]) -> str:
     return f"{namespace}/{'+'.join(ids)}"
 
 
-def _parted(job: str) -> tuple[str, tuple[str, ...]]:
+def parted(job: str) -> tuple[str, tuple[str, ...]]:
     match = _ID.fullmatch(job)
     if not match:
         raise Problem(f"There is no job {job[:80]!r}.", "Use an id that jobs_list shows.")

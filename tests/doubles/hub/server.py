@@ -23,6 +23,7 @@ from tests.doubles.hub import api, arxiv
 from tests.doubles.hub.content import DATASETS, MODELS, PAPERS, SPACES, Json, person
 from tests.doubles.hub.jobs import FakeJobs
 from tests.doubles.hub.oauth import Provider
+from tests.doubles.hub.sandbox import SandboxServers
 from tools.places import Places
 
 
@@ -101,6 +102,7 @@ class FakeHub:
         self.tokens = {"hf_ada": "ada", "hf_bo": "bo"}  # token -> person
         self.sign_ins: list[str] = []  # who signs in next
         self.jobs = FakeJobs(self)
+        self.sandboxes = SandboxServers(self)
         self.faults: list[Fault] = []
         self.asked: list[Asked] = []
         self.unknown: list[str] = []
@@ -167,7 +169,13 @@ class FakeHub:
             return JSONResponse({"error": "the fake Hub does not know this route"}, 501)
 
         everything = Route("/{path:path}", unknown, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
-        known = [*self.jobs.routes(), *api.routes(self), *arxiv.routes(self), *Provider(self).routes()]
+        known = [
+            *self.jobs.routes(),
+            *self.sandboxes.routes(),
+            *api.routes(self),
+            *arxiv.routes(self),
+            *Provider(self).routes(),
+        ]
         app = Starlette(routes=[*known, everything])
 
         async def noted(scope: Scope, receive: Receive, send: Send) -> None:
