@@ -114,7 +114,7 @@ class JobsHub(Hub):
             raise self.in_words(named, error) from None
         except _NEVER_SENT:
             raise Problem(f"{self.endpoint} cannot be reached.", "Check the network, then try again.") from None
-        except (httpx2.HTTPError, ValueError, KeyError, TypeError, AttributeError):
+        except (httpx2.HTTPError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise MaybeStarted("The Hub's answer was lost; whether the job was started is not known.") from None
         return job.id
 
@@ -232,7 +232,13 @@ class JobsHub(Hub):
     def _spelled(self, what: str, work: Any) -> Any:
         try:
             return self._call(what, lambda: self._worked(what, work))
-        except (AttributeError, TypeError, KeyError):  # what the library makes of an answer of another shape
+        except (
+            AttributeError,
+            TypeError,
+            KeyError,
+            ValueError,
+            RecursionError,
+        ):  # what the library makes of an answer of another shape
             raise Problem(f"The Hub's answer about {what} makes no sense.", "Try again in a minute.") from None
 
     def _worked(self, what: str, work: Any) -> Any:

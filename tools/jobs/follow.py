@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import BinaryIO
 
 from tools.desk import Problem
 from tools.hub_jobs import JobsHub
@@ -34,11 +35,12 @@ class LogFile:
         self._told: Counter[bytes] = Counter()
         self._lock = threading.Lock()
         self._size = 0
+        self._file: BinaryIO | None = None
         if path.exists():
             self._load()
 
     def tell(self, node: int, stamp: str, text: str, seen: Counter[bytes]) -> bool:
-        """Keep a line if it is new. seen: what this connection has told before; it is added to."""
+        """Keep a line if it is new, and say so. seen: what this connection has told before; it is added to."""
         key = hashlib.blake2b(f"{node}\0{stamp}\0{text}".encode("utf-8", "replace"), digest_size=8).digest()
         seen[key] += 1
         with self._lock:
@@ -51,14 +53,18 @@ class LogFile:
             if self._size + len(line) >= LOG_BYTES:
                 line = json.dumps([0, "", "[The log is longer than is kept here.]"]).encode() + b"\n"
                 self._size = LOG_BYTES
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._path.open("ab") as file:
-                file.write(line)
+            if self._file is None:
+                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._file = self._path.open("ab")
+            self._file.write(line)  # what is lost with the process is told again by the Hub
             self._size += len(line)
             return True
 
     def read(self, mark: int, several: bool) -> tuple[str, int]:
         """A piece of the log from the mark on, and the next mark. several: say which machine a line is of."""
+        with self._lock:
+            if self._file is not None:
+                self._file.flush()
         try:
             with self._path.open("rb") as file:
                 file.seek(max(mark, 0))
@@ -69,6 +75,12 @@ class LogFile:
         lines = (json.loads(line) for line in data[:end].splitlines())
         text = "".join(f"[node {node}] {said}\n" if several else f"{said}\n" for node, _, said in lines)
         return text, mark + end
+
+    def close(self) -> None:
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
 
     def _load(self) -> None:
         with self._path.open("r+b") as file:
@@ -103,7 +115,7 @@ class Follower:
         self._over = threading.Event()
         self.drained = False  # the job was over, and then the stream ended of itself
         self.failing = False  # the last connection broke off
-        self.last = time.monotonic()  # when a new line came
+        self.last = time.monotonic()  # when a line came, new or told again
         threading.Thread(target=self._follow, name=f"log-{job}", daemon=True).start()
 
     def job_over(self) -> None:
@@ -146,5 +158,5 @@ class Follower:
             for value in hide:
                 text = text.replace(value, _HIDDEN)
             text = _TOKEN.sub(_HIDDEN, text.rstrip("\r\n")).replace("\n", " ")
-            if self._log.tell(self._node, stamp, text, seen):
-                self.last = time.monotonic()
+            self._log.tell(self._node, stamp, text, seen)
+            self.last = time.monotonic()

@@ -35,8 +35,10 @@ class Pace:
     poll: float = 2.0  # between two looks at one job
     reconnect: float = 1.0  # of the log, doubled up to eight times while it fails
     silence: float = 120.0  # of the log; the Hub gives a sign of life every 30
-    quiet: float = 1.5  # after the job's end, without a new line: the log is told (stage and log differ by about 1.3)
-    drain: float = 15.0  # after the job's end: the log is taken as it is
+    quiet: float = (
+        1.5  # after the job's end without a line: the log is told (stage and log differ by 1.3); half when cancelled
+    )
+    drain: float = 15.0  # after the job's end, of a log that cannot be had; eight times that of one that never stops
     lookups: tuple[float, ...] = (0.0, 0.5, 1.5, 3.0)  # before each question for a label whose answer was lost
     patience: float = 10.0  # for a cancelled job to end
 
@@ -201,6 +203,7 @@ class HubJobs:
             if watch.state.status != "running":
                 for follower in watch.followers:
                     follower.stop()
+                watch.log.close()
             return watch.state
 
     def _look(self, watch: _Watch) -> None:
@@ -232,12 +235,12 @@ class HubJobs:
         if all(follower.drained for follower in watch.followers):
             return True
         since = now - (watch.over_since or now)
-        if since > self._pace.drain:
-            return True
         waiting = [follower for follower in watch.followers if not follower.drained]
         if any(follower.failing for follower in waiting):
-            return False
-        return since > self._pace.quiet and all(now - follower.last > self._pace.quiet for follower in waiting)
+            return since > self._pace.drain
+        quiet = self._pace.quiet * (0.5 if any(facts.stage == "CANCELED" for facts in watch.facts) else 1.0)
+        silent = all(now - follower.last > quiet for follower in waiting)
+        return since > (quiet if silent else 8 * self._pace.drain)
 
     def _follower(self, watch: _Watch, node: int) -> Follower:
         names = watch.facts[node].secrets
@@ -296,6 +299,7 @@ class HubJobs:
             for watch in self._watches.values():
                 for follower in watch.followers:
                     follower.stop()
+                watch.log.close()
 
 
 def _joined(namespace: str, ids: Sequence[str]) -> str:
