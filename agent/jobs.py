@@ -74,14 +74,15 @@ class Jobs:
         payers: Callable[[], tuple[str, ...]] = tuple,
         secrets: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
-        """places: by Spend.where. reserve(hold, micro_usd): hold the money, or return the ledger it does not fit into.
+        """places: by Spend.where, and "schedule". reserve(hold, micro_usd): hold the money, or return the ledger it does not fit into.
 
         payers: in whose name jobs may run on Hugging Face; secrets: names of what the user keeps for jobs.
         """
         self._session, self._places, self._emit, self._reserve = session, dict(places), emit, reserve
         self.prices, self.payers, self.secrets = prices, payers, secrets
         self._jobs: dict[str, SessionJob] = {}  # all of the session, in order
-        self._searched: dict[str, bool] = {}  # label that may have started a job -> cancel it when it is found
+        self._searched: dict[str, Spend] = {}  # by label: it may have started a job
+        self._unwanted: set[str] = set()  # labels whose job is cancelled when it is found
         self._lock = threading.Lock()
         self._closing = threading.Event()
 
@@ -122,7 +123,7 @@ class Jobs:
 
     def _resume(self, label: str, known: Record, request: Spend) -> None:
         if known.job is not None:
-            place = self._places.get(request.where)
+            place = self._places.get(_where(request))
             if place is None and known.open and not known.ended:
                 self._place(request)
             if place is not None:
@@ -148,7 +149,7 @@ class Jobs:
     def _search(self, label: str, request: Spend, call: str, until: float) -> None:
         """Ask for the label until there is an answer that counts: a job, or none after until (Unix time)."""
         with self._lock:
-            self._searched[label] = False
+            self._searched[label] = request
         arguments = (label, request, call, until)
         threading.Thread(target=self._search_to_end, args=arguments, name=f"search-{label}", daemon=True).start()
 
@@ -165,7 +166,9 @@ class Jobs:
             else:
                 with self._lock:
                     gone = found is None and now >= until
-                    cancel = self._searched.pop(label) if found or gone else False
+                    cancel = label in self._unwanted
+                    if found or gone:
+                        del self._searched[label]
                 if found:
                     self._warn(f"“{request.title}” was started after all, as {found}.")
                     self._follow(SessionJob(label, found, request, place), call)
@@ -183,10 +186,11 @@ class Jobs:
         self._warn(f"“{request.title}” was never started. Its money is free again.")
 
     def _place(self, request: Spend) -> JobPlace:
-        place = self._places.get(request.where)
+        place = self._places.get(_where(request))
         if place is None:
             raise Problem(
-                f"This app cannot run jobs on {request.where!r}.", f"It can on {', '.join(self._places) or 'nothing'}."
+                f"This app cannot run jobs on {_where(request)!r}.",
+                f"It can on {', '.join(self._places) or 'nothing'}.",
             )
         return place
 
@@ -195,8 +199,7 @@ class Jobs:
     def cancel_open(self) -> None:
         """Cancel what runs. What cannot be cancelled is told, and tried again until it has ended."""
         with self._lock:
-            for label in self._searched:
-                self._searched[label] = True
+            self._unwanted |= set(self._searched)
             running = [job.job for job in self._jobs.values() if not job.done.is_set()]
         threads = [threading.Thread(target=self.cancel_told, args=(job,), daemon=True) for job in running]
         for thread in threads:
@@ -241,8 +244,14 @@ class Jobs:
 
     def list(self) -> list[JobRow]:
         with self._lock:
-            known = [*self._jobs]
-        return [self.state(job) for job in known]
+            known, searched = [*self._jobs], [*self._searched.values()]
+        return [self.state(job) for job in known] + [_unknown(request) for request in searched]
+
+    @property
+    def open_labels(self) -> frozenset[str]:
+        """What tools.jobs.boxes.sweep must leave alone."""
+        with self._lock:
+            return frozenset(self._searched) | {job.label for job in self._jobs.values() if not job.done.is_set()}
 
     def state(self, job: str) -> JobRow:
         known = self._known(job)
@@ -372,6 +381,29 @@ class Jobs:
 
     def _warn(self, text: str) -> None:
         self._emit(Noticed(level="warning", text=text))
+
+
+def _where(request: Spend) -> str:
+    """The name of its place: schedules have one of their own."""
+    return "schedule" if request.schedule else request.where
+
+
+def _unknown(request: Spend) -> JobRow:
+    note = "Whether it was started is not known; it is being looked for, and its money stays held."
+    return JobRow(
+        job="",
+        title=request.title,
+        where=request.where,
+        namespace=request.namespace,
+        flavor=request.flavor,
+        status="unknown",
+        seconds=0.0,
+        message="",
+        url="",
+        hold_micro_usd=request.hold_micro_usd,
+        cost_micro_usd=None,
+        note=note,
+    )
 
 
 def _url(job: SessionJob) -> str:

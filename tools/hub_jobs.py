@@ -31,7 +31,7 @@ TERMINAL = frozenset({"COMPLETED", "CANCELED", "ERROR", "DELETED"})
 LINE = 64 * 1024  # bytes of one event; the rest of a longer one is dropped
 LISTED_PAGES = 10
 
-_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class JobsHub(Hub):
         """Start a job; returns its id. Raises MaybeStarted when the answer was lost, another Problem when it was no."""
         named = f"a job in the namespace {what.namespace!r}"
         try:
-            job = self._api().run_job(**_arguments(what))
+            job = self.api().run_job(**arguments(what))
         except HfHubHTTPError as error:
             status = error.response.status_code if error.response is not None else 0
             if status == 408 or status >= 500:
@@ -112,7 +112,7 @@ class JobsHub(Hub):
                     f"The Hub has trouble (status {status}); whether the job was started is not known."
                 ) from None
             raise self.in_words(named, error) from None
-        except _NEVER_SENT:
+        except NEVER_SENT:
             raise Problem(f"{self.endpoint} cannot be reached.", "Check the network, then try again.") from None
         except (httpx2.HTTPError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise MaybeStarted("The Hub's answer was lost; whether the job was started is not known.") from None
@@ -138,19 +138,23 @@ class JobsHub(Hub):
                 return found
         raise Problem(f"{namespace!r} has too many jobs to look through.", "Delete old ones, then try again.")
 
+    def now(self, namespace: str) -> float | None:
+        """Unix time by the Hub's clock; None if it does not say."""
+        return self._page(f"the jobs of {namespace!r}", f"/api/jobs/{quote(namespace)}")[1]
+
     def visible(self, namespace: str) -> bool:
         """Whether this token sees the namespace's jobs at all. Raises Problem."""
         self._page(f"the jobs of {namespace!r}", f"/api/jobs/{quote(namespace)}")
         return True
 
     def cancel(self, namespace: str, job: str) -> None:
-        api = self._api()
-        self._spelled(f"job {job}", lambda: api.cancel_job(job_id=job, namespace=namespace))
+        api = self.api()
+        self.spelled(f"job {job}", lambda: api.cancel_job(job_id=job, namespace=namespace))
 
     def make_bucket(self, bucket: str) -> None:
         """A private bucket of that name, unless it is there."""
-        api = self._api()
-        self._spelled(f"bucket {bucket!r}", lambda: api.create_bucket(bucket, private=True, exist_ok=True))
+        api = self.api()
+        self.spelled(f"bucket {bucket!r}", lambda: api.create_bucket(bucket, private=True, exist_ok=True))
 
     def log(self, namespace: str, job: str, silence: float, stop: threading.Event) -> Iterator[tuple[str, str] | None]:
         """Lines as (time stamp, text) from the first on, then as they come; None now and then: nothing new.
@@ -204,7 +208,7 @@ class JobsHub(Hub):
     def _asked(self, what: str, path: str) -> tuple[Any, float | None]:
         """The JSON answer, and when the Hub says it gave it."""
         url = path if path.startswith(("http://", "https://")) else f"{self.endpoint}{path}"
-        response = self._spelled(what, lambda: self._answered(url))
+        response = self.spelled(what, lambda: self._answered(url))
         try:
             return response.json(), _date(response)
         except (ValueError, RecursionError):
@@ -220,7 +224,7 @@ class JobsHub(Hub):
         full = full if full.startswith(("http://", "https://")) else f"{self.endpoint}{full}"
         if not full.startswith(f"{self.endpoint}/"):
             raise Problem(f"The Hub's answer about {what} leads elsewhere.", "Try again in a minute.")
-        response = self._spelled(what, lambda: self._answered(full))
+        response = self.spelled(what, lambda: self._answered(full))
         try:
             page = response.json()
         except (ValueError, RecursionError):
@@ -229,7 +233,7 @@ class JobsHub(Hub):
             raise Problem(f"The Hub's answer about {what} makes no sense.", "Try again in a minute.")
         return page, _date(response), response.links.get("next", {}).get("url")
 
-    def _spelled(self, what: str, work: Any) -> Any:
+    def spelled(self, what: str, work: Any) -> Any:
         try:
             return self._call(what, lambda: self._worked(what, work))
         except (
@@ -266,11 +270,11 @@ class JobsHub(Hub):
                 )
         return problem_of(what, error, signed_in=bool(self._token))
 
-    def _api(self) -> HfApi:
+    def api(self) -> HfApi:
         return HfApi(self.endpoint, token=self._token or False)
 
 
-def _arguments(what: Submission) -> dict[str, Any]:
+def arguments(what: Submission) -> dict[str, Any]:
     network = {"network_group": what.network_group, "network_aliases": [what.network_alias]}
     return {
         "image": what.image,

@@ -159,6 +159,9 @@ def test_a_job_that_appears_late_after_a_lost_answer_is_found_and_paid(hub: Fake
     hub.faults.append(Fault("/api/jobs/ada$", method="POST", after=True, status=500, times=1))
     with pytest.raises(MaybeStarted, match="not known"):
         at.contract().submit()
+    (row,) = at.jobs.list()
+    assert (row.status, row.hold_micro_usd) == ("unknown", 799_980)
+    assert at.jobs.open_labels == {"s1-c1"}
     found = at.wait_for(JobSubmitted)
     (there,) = hub.jobs.all.values()
     assert found.job == f"ada/{there.id}"

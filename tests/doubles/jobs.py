@@ -18,6 +18,7 @@ from tools.hub_jobs import JobsHub
 from tools.jobs.boxes import Boxes
 from tools.jobs.prices import Prices
 from tools.jobs.remote import HubJobs, Pace
+from tools.jobs.schedules import Schedules
 
 BUDGET = 10_000_000  # micro-dollars
 FAST = Pace(poll=0.02, reconnect=0.02, silence=5.0, quiet=0.3, drain=2.0, lookups=(0.0, 0.02), patience=1.0)
@@ -63,10 +64,12 @@ class Places:
         self.prices = Prices(lambda: self.client().hardware())
         self.place = HubJobs(folder, self.client, self.prices, self.secrets.get, pace)
         self.boxes = Boxes(folder, self.client, self.prices, pace=pace)
-        self.place.settles_seconds = self.boxes.settles_seconds = settles
+        self.schedules = Schedules(folder, self.client, self.prices, self.secrets.get, pace)
+        for place in (self.place, self.boxes, self.schedules):
+            place.settles_seconds = settles
         self.jobs = Jobs(
             "s1",
-            {"jobs": self.place, "sandbox": self.boxes},
+            {"jobs": self.place, "sandbox": self.boxes, "schedule": self.schedules},
             self.books.emit,
             self.books.reserve,
             self.prices,

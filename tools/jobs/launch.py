@@ -35,6 +35,10 @@ _UNPACK = (
 )
 _BEGIN = f"""\
 set -e
+if [ -n "$ML_INTERN_UNTIL" ] && [ "$(date +%s)" -gt "$ML_INTERN_UNTIL" ]; then
+  echo "This schedule has ended; delete it."
+  exit 0
+fi
 mkdir -p /tmp/job
 cd /tmp/job
 python3 -c '{_UNPACK}'

@@ -27,6 +27,8 @@ def job_run(
     outputs: bool = True,
     labels: dict[str, str] | None = None,
     nodes: int = 1,
+    schedule: str = "",
+    runs: int = 1,
     namespace: str = "",
     expected: str = "",
     why: str = "",
@@ -45,6 +47,7 @@ def job_run(
         secrets: Names only. "HF_TOKEN" only if the script must write to the Hub.
         volumes: Mounted for reading: "datasets/ada/pets:/data".
         nodes: Machines; above 1 the script runs under torchrun on all.
+        schedule: "@hourly", "@daily", "@weekly" or "@monthly", for so many runs; returns at once.
         namespace: Who pays; default: the user.
         expected: How long you think it will take.
         why: Why this hardware.
@@ -65,8 +68,10 @@ def job_run(
         "env": dict(checks.variable(name, value) for name, value in (env or {}).items()),
         "timeout_seconds": checks.seconds(timeout),
     }
+    when = checks.schedule(schedule, runs)
     place = _where(desk.jobs, where, flavor)
     remote = {"flavor": flavor, "secrets": secrets, "volumes": volumes, "labels": labels, "namespace": namespace}
+    remote["schedule"] = when
     if place == "here":
         if nodes != 1 or any(remote.values()):
             given_here = ", ".join([*(name for name, value in remote.items() if value), *(["nodes"] * (nodes != 1))])
@@ -81,12 +86,14 @@ def job_run(
             volumes=tuple(_volume(text) for text in volumes or []),
             labels=dict(checks.label(name, value) for name, value in (labels or {}).items()),
             why=" ".join(why.split())[:300],
+            schedule=when,
+            runs=runs,
             **values,
             **terms,
         )
     contract = desk.approve(request)
     job = contract.submit()
-    if not wait:
+    if not wait or when:
         return {"job": job, "status": "running", "edited": contract.request.script != script}
     return _ended(desk, contract, script)
 

@@ -331,6 +331,15 @@ class FakeJobs:
 
         return StreamingResponse(told(), media_type="text/event-stream")
 
+    def fire(self, schedule: str) -> Job:
+        """The time of a schedule has come."""
+        plan = self.schedules[schedule]
+        owner = plan["owner"]["name"]
+        job = Job(self, next(self._ids), owner, owner, plan["jobSpec"], self.now())
+        self.all[job.id] = job
+        plan["status"]["lastJob"] = {"id": job.id, "at": _iso(self.now())}
+        return job
+
     async def _schedule(self, request: Request) -> Response:
         if refused := self._refused(request):
             return refused
