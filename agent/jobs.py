@@ -28,6 +28,7 @@ from agent.events import (
     Noticed,
 )
 from agent.job_records import Record, cost, records
+from agent.job_rows import row, searched_row, url
 from agent.ledger import Ledger
 from agent.policy import over_budget
 from tools.cards import Spend
@@ -245,7 +246,7 @@ class Jobs:
     def list(self) -> list[JobRow]:
         with self._lock:
             known, searched = [*self._jobs], [*self._searched.values()]
-        return [self.state(job) for job in known] + [_unknown(request) for request in searched]
+        return [self.state(job) for job in known] + [searched_row(request) for request in searched]
 
     @property
     def open_labels(self) -> frozenset[str]:
@@ -254,22 +255,7 @@ class Jobs:
             return frozenset(self._searched) | {job.label for job in self._jobs.values() if not job.done.is_set()}
 
     def state(self, job: str) -> JobRow:
-        known = self._known(job)
-        request, end = known.request, known.ended
-        return JobRow(
-            job=job,
-            title=request.title,
-            where=request.where,
-            namespace=request.namespace,
-            flavor=request.flavor,
-            status=end.status if end else "running",
-            seconds=end.seconds if end else known.state.seconds,
-            message=end.message if end else known.state.message,
-            url=_url(known),
-            hold_micro_usd=request.hold_micro_usd,
-            cost_micro_usd=known.settled,
-            note=known.uncancelled if not end else "",
-        )
+        return row(self._known(job))
 
     def log(self, job: str) -> Iterator[str]:
         known, offset = self._known(job), 0
@@ -311,7 +297,7 @@ class Jobs:
         request = job.request
         self._emit(
             JobSubmitted(
-                label=job.label, job=job.job, call=call, where=request.where, title=request.title, url=_url(job)
+                label=job.label, job=job.job, call=call, where=request.where, title=request.title, url=url(job)
             )
         )
         return self._watch(job)
@@ -386,28 +372,3 @@ class Jobs:
 def _where(request: Spend) -> str:
     """The name of its place: schedules have one of their own."""
     return "schedule" if request.schedule else request.where
-
-
-def _unknown(request: Spend) -> JobRow:
-    note = "Whether it was started is not known; it is being looked for, and its money stays held."
-    return JobRow(
-        job="",
-        title=request.title,
-        where=request.where,
-        namespace=request.namespace,
-        flavor=request.flavor,
-        status="unknown",
-        seconds=0.0,
-        message="",
-        url="",
-        hold_micro_usd=request.hold_micro_usd,
-        cost_micro_usd=None,
-        note=note,
-    )
-
-
-def _url(job: SessionJob) -> str:
-    try:
-        return job.place.url(job.job)
-    except Problem:
-        return ""
