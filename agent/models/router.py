@@ -60,14 +60,20 @@ class RouterModel(Model):
         return f"RouterModel({self.model_id!r}, {self._endpoint.base_url!r})"
 
     def stream(
-        self, messages: Sequence[ChatMessage | dict[str, Any]], *, stop_words: Sequence[str] = (), cancel: Cancel
+        self,
+        messages: Sequence[ChatMessage | dict[str, Any]],
+        *,
+        stop_words: Sequence[str] = (),
+        cancel: Cancel,
+        max_tokens: int | None = None,
     ) -> Iterator[Delta]:
-        """Ask for one reply; yield what is said as it is said, Done last.
+        """Ask for one reply, of at most max_tokens; yield what is said as it is said, Done last.
 
         A failure that may pass is met with another attempt, told as Restarted. Raises Problem when no reply is to be
         had, and Stopped as soon as cancel is set; the request is then ended at the server, too.
         """
-        return self._converse(self._body(messages, stop_words), cancel)
+        options = {"max_tokens": max_tokens} if max_tokens else None
+        return self._converse(self._body(messages, stop_words, options=options), cancel)
 
     def generate(
         self,
@@ -145,7 +151,25 @@ class RouterModel(Model):
         return body | (options or {})
 
     def _converse(self, body: dict[str, Any], cancel: Cancel) -> Iterator[Delta]:
-        """Read one reply, in the thread of the one who asks."""
+        """Read one reply, in the thread of the one who asks.
+
+        The next attempt begins when the reader takes what follows Restarted: it may settle what the broken one cost.
+        """
+        attempt = 1
+        while True:
+            try:
+                yield from self._attempt(body, cancel)
+                return
+            except Failed as failed:
+                if attempt == self._attempts or not failed.passes:
+                    raise failed.problem from None
+                wait = _backoff(attempt) if failed.wait is None else failed.wait
+                attempt += 1
+                yield Restarted(failed.problem.message, attempt, round(wait, 1))
+                if cancel.event.wait(wait):
+                    raise Stopped from None
+
+    def _attempt(self, body: dict[str, Any], cancel: Cancel) -> Iterator[Delta]:
         inbox: _Inbox = SimpleQueue()
         with cancel.waking(lambda: inbox.put(Stopped())):
             if cancel.is_set():
@@ -166,20 +190,9 @@ class RouterModel(Model):
                 asking.cancel()
 
     async def _ask(self, body: dict[str, Any], inbox: _Inbox) -> None:
-        """Ask until there is a reply or no hope, on the loop. The last thing told is Done or an exception."""
-        attempt = 1
+        """Ask once, on the loop. The last thing told is Done or an exception."""
         try:
-            while True:
-                try:
-                    inbox.put([await self._endpoint.reply(body, inbox.put)])
-                    return
-                except Failed as failed:
-                    if attempt == self._attempts or not failed.passes:
-                        raise failed.problem from None
-                    wait = _backoff(attempt) if failed.wait is None else failed.wait
-                    attempt += 1
-                    inbox.put([Restarted(failed.problem.message, attempt, round(wait, 1))])
-                    await asyncio.sleep(wait)
+            inbox.put([await self._endpoint.reply(body, inbox.put)])
         except asyncio.CancelledError:
             inbox.put(Stopped())
             raise

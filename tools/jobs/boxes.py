@@ -89,7 +89,7 @@ def sandbox_file(
     if not job:
         raise Problem("No sandbox is running.", "Start one with sandbox_run.")
     if not path.startswith("/") or "\0" in path:
-        raise Problem(f"{path[:120]!r} is no full path.", 'Write it from the root: "/root/data.csv".')
+        raise Problem(f"{path[:120]!r} is no full path.", 'Write it from the root: "/data/in.csv".')
     machine = view.machine(job)
     match op:
         case "read":
