@@ -34,7 +34,7 @@ from tools.cards import Spend
 from tools.desk import Problem
 from tools.hub_jobs import JobsHub, Submission
 from tools.jobs.launch import labels
-from tools.jobs.place import Ran
+from tools.jobs.place import Ended, Ran
 
 IMAGE = "python:3.12"
 KEPT = 100_000  # characters of each stream of a command, its end
@@ -80,10 +80,10 @@ class Machine:
     job: str
 
     def ready(self) -> bool:
-        """Whether it answers. Raises Problem when it never will."""
+        """Whether it answers. Raises Ended when it never will."""
         facts = self.hub.inspect(self.namespace, self.job)
         if facts.over:
-            raise Problem(f"Sandbox {self.job} has ended: {facts.message or facts.stage}.", "Start another.")
+            raise Ended(f"Sandbox {self.job} has ended: {facts.message or facts.stage}.", "Start another.")
         if facts.stage != "RUNNING" or not facts.expose_url:
             return False
         with self._open() as sandbox, contextlib.suppress(SandboxError, httpx2.HTTPError):

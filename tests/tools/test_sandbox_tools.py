@@ -134,12 +134,16 @@ def test_stop_is_heeded_while_a_command_is_silent_and_ends_the_machine(hub: Fake
 
 
 def test_a_sandbox_that_ends_under_a_command_is_a_problem(hub: FakeHub, at: Places, sit: Sit) -> None:
-    job = sandbox_run(sit(), "true")["sandbox"]
+    sandbox_run(sit(), "true")
     (there,) = hub.jobs.all.values()
-    threading.Timer(0.2, there.end, ("ERROR",)).start()
+
+    def end() -> None:
+        until(lambda: len(hub.sandboxes.commands) == 2)
+        there.end("ERROR")
+
+    threading.Thread(target=end).start()
     with pytest.raises(Problem, match="does not answer"):
         sandbox_run(sit(), "sleep 30")
-    until(lambda: at.jobs.wait(job, 0.0))
     assert sandbox_run(sit(), "echo new")["stdout"] == "new\n"
     assert len(hub.jobs.all) == 2
 

@@ -14,7 +14,7 @@ from tools.hub_jobs import JobsHub, Submission
 from tools.hub_sandbox import Machine, submission
 from tools.jobs import checks
 from tools.jobs.launch import KIND, LABEL
-from tools.jobs.place import JobsView, Ran
+from tools.jobs.place import Ended, JobsView, Ran
 from tools.jobs.prices import PORT_MICRO_USD_PER_HOUR
 from tools.jobs.remote import HubJobs, parted
 from tools.jobs.run import payer_of
@@ -137,7 +137,14 @@ def _view(desk: Desk) -> JobsView:
 def _running(view: JobsView, flavor: str) -> str:
     """The latest sandbox of that flavor, or of any."""
     rows = (row for row in reversed(view.list()) if row.where == "sandbox" and row.status == "running")
-    return next((row.job for row in rows if not flavor or row.flavor == flavor), "")
+    for row in rows:
+        if not flavor or row.flavor == flavor:
+            try:
+                view.machine(row.job).ready()
+            except Ended:  # only just
+                continue
+            return row.job
+    return ""
 
 
 def _start(desk: Desk, view: JobsView, command: str, flavor: str, lifetime: str, namespace: str) -> str:

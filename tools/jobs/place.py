@@ -35,6 +35,10 @@ class MaybeStarted(Problem):
     """Whether the job was started is not known. Its money stays held until the place has been asked again."""
 
 
+class Ended(Problem):
+    """The machine that was asked runs no more."""
+
+
 class JobPlace(Protocol):
     """Runs jobs that outlive the process that started them. All methods may be called from any thread."""
 
@@ -113,7 +117,7 @@ class Ran:
 class Machine(Protocol):
     """A running sandbox. Every method raises Problem in words. Paths are full, on the machine."""
 
-    def ready(self) -> bool: ...
+    def ready(self) -> bool: ...  # whether it answers; raises Ended when it never will
 
     def run(self, command: str, seconds: float, going: Callable[[], None]) -> Ran: ...
 
