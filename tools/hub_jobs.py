@@ -7,6 +7,7 @@ library's JobInfo drops the reason of a cancellation, and its log drops the time
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,8 @@ from tools.jobs.place import MaybeStarted
 TERMINAL = frozenset({"COMPLETED", "CANCELED", "ERROR", "DELETED"})
 LINE = 64 * 1024  # bytes of one event; the rest of a longer one is dropped
 LISTED_PAGES = 10
+
+_JOB_ID = re.compile(r"[\w-]{1,64}")
 
 NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 
@@ -116,6 +119,8 @@ class JobsHub(Hub):
             raise Problem(f"{self.endpoint} cannot be reached.", "Check the network, then try again.") from None
         except (httpx2.HTTPError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise MaybeStarted("The Hub's answer was lost; whether the job was started is not known.") from None
+        if not _JOB_ID.fullmatch(str(job.id)):
+            raise MaybeStarted("The Hub's answer makes no sense; whether the job was started is not known.")
         return job.id
 
     def inspect(self, namespace: str, job: str) -> JobFacts:
@@ -328,7 +333,9 @@ def _outputs(volumes: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    return " ".join(value.split())[:500] if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return " ".join(value.encode("utf-8", "replace").decode().split())[:500]  # half a surrogate pair cannot be kept
 
 
 def _seconds(value: Any) -> float | None:

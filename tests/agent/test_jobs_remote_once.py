@@ -244,6 +244,21 @@ def test_a_restart_while_the_hub_is_down_keeps_the_money_held_until_it_can_be_kn
     first.jobs.close()
 
 
+def test_a_job_that_the_user_ran_again_on_the_hubs_page_is_left_alone(hub: FakeHub, tmp_path: Path) -> None:
+    first = Places(hub, tmp_path)
+    job = first.contract().submit()
+    (ours,) = hub.jobs.all.values()
+    theirs = hub.jobs.copy(ours).run()
+    cut = next(entry.seq for entry in first.entries if isinstance(entry.event, JobSubmitting))
+    first.jobs.close()
+    at = Places(hub, tmp_path, first.entries[:cut])
+    assert at.wait_for(JobSubmitted).job == job
+    ours.end()
+    at.wait_for(MoneySettled)
+    assert not theirs.over
+    at.jobs.close()
+
+
 def test_after_a_restart_the_log_goes_on_where_it_was(hub: FakeHub, tmp_path: Path) -> None:
     first = Places(hub, tmp_path)
     job = first.contract().submit()

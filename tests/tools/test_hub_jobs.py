@@ -158,10 +158,10 @@ def test_a_log_line_of_many_lines_is_one(hub: FakeHub, tmp_path: Path, client: J
     place = HubJobs(tmp_path, lambda: client, Prices(client.hardware), pace=FAST)
     job = place.start("s1-c1", spend())
     (there,) = hub.jobs.all.values()
-    there.say("a\r\n", "b\nc", "\ud83d\ude80 rocket", "").end()
+    there.say("a\r\n", "b\nc", "\ud83d\ude80 rocket", "", "half \ud83d").end()
     while place.state(job).status == "running":
         pass
-    assert place.read(job, 0)[0] == "a\nb c\n🚀 rocket\n\n"
+    assert place.read(job, 0)[0] == "a\nb c\n🚀 rocket\n\nhalf ?\n"
     place.close()
 
 

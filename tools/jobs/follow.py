@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import threading
 import time
@@ -19,6 +20,8 @@ from typing import BinaryIO
 
 from tools.desk import Problem
 from tools.hub_jobs import JobsHub
+
+log = logging.getLogger(__name__)
 
 LOG_BYTES = 64 * 1024**2
 READ_BYTES = 256 * 1024
@@ -135,6 +138,9 @@ class Follower:
                 self.drained = over
             except Problem:
                 self.failing, failures = True, failures + 1
+            except Exception:  # a full disk; the job goes on, and so does the watch over it
+                log.exception("the log of job %s", self._job)
+                self.failing, failures = True, failures + 1
             if self.drained:
                 return
             self._pause(over, self._reconnect * min(2**failures, 8))
@@ -157,6 +163,7 @@ class Follower:
             stamp, text = line
             for value in hide:
                 text = text.replace(value, _HIDDEN)
+            text = text.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be kept
             text = _TOKEN.sub(_HIDDEN, text.rstrip("\r\n")).replace("\n", " ")
             self._log.tell(self._node, stamp, text, seen)
             self.last = time.monotonic()

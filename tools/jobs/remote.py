@@ -115,9 +115,9 @@ class HubJobs:
             nodes: dict[int, JobFacts] = {}
             for job in sorted(hub.labelled(spec.namespace, LABEL, label), key=lambda job: job.created or 0.0):
                 node = int(text) if (text := job.labels.get(NODE, "0")).isdigit() else 0
-                first = nodes.setdefault(node, job)
-                if first is not job and not job.over:  # somebody else's submit: money for nothing
-                    hub.cancel(spec.namespace, job.id)
+                nodes.setdefault(
+                    node, job
+                )  # a later one is the user's: the Hub's page can run a job again, labels and all
             if not nodes:
                 return None
             job_id = _joined(spec.namespace, [nodes[node].id for node in sorted(nodes)])

@@ -331,6 +331,12 @@ class FakeJobs:
 
         return StreamingResponse(told(), media_type="text/event-stream")
 
+    def copy(self, job: Job) -> Job:
+        """Somebody runs the job again on the Hub's page."""
+        again = Job(self, next(self._ids), job.namespace, job.creator, job.body, self.now())
+        self.all[again.id] = again
+        return again
+
     def fire(self, schedule: str) -> Job:
         """The time of a schedule has come."""
         plan = self.schedules[schedule]
