@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -200,9 +202,6 @@ def test_a_job_script_unpacks_and_runs_as_the_hub_would_run_it(
     hub: FakeHub, sit: Callable[[], RecordingDesk], tmp_path: Path
 ) -> None:
     """The very command and environment that were sent, run by a real shell with a stand-in for uv."""
-    import os
-    import subprocess
-
     script = (
         "print('größer', __import__('os').environ['SEED'], len(__import__('os').environ.get('ML_INTERN_SCRIPTS', '')))"
     )
@@ -215,3 +214,22 @@ def test_a_job_script_unpacks_and_runs_as_the_hub_would_run_it(
     env = {**body["environment"], "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONIOENCODING": "utf-8"}
     ran = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     assert ran.stdout == "run --no-project --with=torch script.py\ngrößer 7 0\n"
+
+
+def test_several_machines_run_the_script_under_torchrun_with_the_platforms_names(
+    hub: FakeHub, sit: Callable[[], RecordingDesk], tmp_path: Path
+) -> None:
+    script = "# /// script\n# dependencies = ['torch']\n# ///\nprint(1)"
+    job_run(sit(), script, flavor="a10g-largex2", nodes=2, wait=False)
+    second = list(hub.jobs.all.values())[1].body
+    uv = tmp_path / "uv"
+    uv.write_text('#!/bin/sh\necho "$@"\n')
+    uv.chmod(0o755)
+    command = [part.replace("/tmp/job", str(tmp_path / "job")) for part in second["command"]]
+    env = {**second["environment"], "PATH": f"{tmp_path}:{os.environ['PATH']}", "HF_NETWORK_GROUP_PREFIX": "grp-"}
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == [
+        *("run", "--no-project", "--with-requirements=script.py", "--", "torchrun"),
+        *("--nnodes=2", "--node-rank=1", "--nproc-per-node=gpu"),
+        *("--master-addr", "grp-node-0", "--master-port", "29500", "script.py"),
+    ]
