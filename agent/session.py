@@ -89,7 +89,7 @@ class Session:
         self._toolbox = Toolbox(tools_for(outside), self._emit, self._desk, past.calls)
         self._mind = Mind(self._outside, self._books, entries)
         self._executor: Executor | None = None
-        self._jobs = Jobs(self.id, outside.place, self._emit, self._books.reserve) if outside.place else None
+        self._jobs = Jobs(self.id, {"here": outside.place}, self._emit, self._books.reserve) if outside.place else None
         restarted = "The app was restarted while this ran. Nothing before that is lost: send a message to go on."
         self._close_what_was_left_open(past, restarted)
         settle_what_was_cut_short(self._books)
@@ -344,6 +344,7 @@ class Session:
             say=say,
             judge=lambda request: self._judge(call, request, stop),
             sign=(lambda request: jobs.contract(call, request, stop)) if jobs else None,
+            jobs=jobs,
             stop=stop,
         )
 

@@ -50,6 +50,7 @@ class HubReader(Protocol):
     def papers_search(self, query: str, limit: int) -> list[PaperFacts]: ...
     def paper_meta(self, id: str) -> PaperFacts: ...
     def paper_markdown(self, id: str) -> str: ...
+    def hardware(self) -> list[Mapping[str, Any]]: ...
 
 
 class HubWriter(Protocol):
@@ -137,6 +138,14 @@ class Hub:
         """A paper's text as Markdown, or, where the Hub has none, its abstract page, unmarked: the caller must tell."""
         return self._get(f"paper {id!r}", f"/papers/{quote(id)}.md", []).decode("utf-8", errors="replace")
 
+    def hardware(self) -> list[Mapping[str, Any]]:
+        """What Jobs run on, with prices, as the Hub lists it now. Public. Read by tools.jobs.prices alone."""
+        what = "the list of hardware"
+        found = self._json(what, "/api/jobs/hardware")
+        if not isinstance(found, list):
+            raise _nonsense(what)
+        return [item for item in found if isinstance(item, dict) and isinstance(item.get("name"), str)]
+
     def _json(self, what: str, path: str, params: Sequence[tuple[str, str]] = ()) -> Any:
         body = self._get(what, path, params)
         try:
@@ -166,7 +175,7 @@ class Hub:
         try:
             return work()
         except HfHubHTTPError as error:
-            raise _problem(what, error, signed_in=bool(self._token)) from None
+            raise problem_of(what, error, signed_in=bool(self._token)) from None
         except OfflineModeIsEnabled:
             raise Problem("HF_HUB_OFFLINE is set, so the Hub is not asked.", "Unset it and start again.") from None
         except httpx2.TimeoutException:
@@ -245,7 +254,8 @@ def _raise_for_status(response: httpx2.Response, body: bytes) -> None:
         raise HfHubHTTPError(f"status {whole.status_code}", response=whole) from None
 
 
-def _problem(what: str, error: HfHubHTTPError, *, signed_in: bool) -> Problem:
+def problem_of(what: str, error: HfHubHTTPError, *, signed_in: bool) -> Problem:
+    """An error of the library, by type and status, in words."""
     status = error.response.status_code if error.response is not None else 0
     said = " ".join((error.server_message or "").split())[:300]
     if isinstance(error, GatedRepoError):

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from tools.cards import Answer, Card, Delete, Question, Spend
 from tools.desk import Contract, Desk
 from tools.hub import HubReader, HubWriter
+from tools.jobs.place import JobsView
 from tools.web import Web
 
 
@@ -43,6 +44,7 @@ def desk(
     sign: Callable[[Spend], Contract] | None = None,
     writer: Callable[[Delete], HubWriter] | None = None,
     stop: threading.Event | None = None,
+    jobs: JobsView | None = None,
 ) -> RecordingDesk:
     """A desk whose user gives the same answer to everything.
 
@@ -69,6 +71,7 @@ def desk(
         sign=sign,
         writer=writer,
         stop=stop or threading.Event(),
+        jobs=jobs,
         cards=cards,
         said=lines,
         asked=asked,
