@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.contract import Contract
@@ -19,6 +19,7 @@ from agent.events import (
     EndStatus,
     Entry,
     Event,
+    JobAlarm,
     JobEnded,
     JobLogged,
     JobSubmitted,
@@ -29,11 +30,12 @@ from agent.events import (
 )
 from agent.job_records import Record, cost, records
 from agent.job_rows import row, searched_row, url
+from agent.job_watch import JobWatch
 from agent.ledger import Ledger
 from agent.policy import over_budget
 from tools.cards import Spend
 from tools.desk import Problem, Refused
-from tools.jobs.metrics import points
+from tools.jobs.metrics import MetricReader, Point
 from tools.jobs.place import JobPlace, JobRow, JobState, Machine, MaybeStarted
 from tools.jobs.prices import Prices
 
@@ -57,9 +59,14 @@ class SessionJob:
     state: JobState = field(default_factory=lambda: JobState("running"))
     ended: JobEnded | None = None
     settled: int | None = None
+    watch: JobWatch = field(init=False)
+    stopped_by: str = ""  # the watchdog's rule
     uncancelled: str = ""  # why it could not be cancelled, while that is so
     cancel_again: float = 0.0  # not before this moment
     done: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.watch = JobWatch(self.job, self.request)
 
 
 class Jobs:
@@ -113,16 +120,16 @@ class Jobs:
 
     def resume(self, entries: Iterable[Entry]) -> None:
         """Follow again what was open when the last process ended, and finish what it was in the middle of."""
-        for label, known in records(entries).items():
+        for label, known in records(entries := list(entries)).items():
             if known.open and known.request is None:
                 self._emit(MoneyReleased(hold=label))
             elif known.request is not None:
                 try:
-                    self._resume(label, known, known.request)
+                    self._resume(label, known, known.request, entries)
                 except Problem as problem:
                     self._warn(f"“{known.request.title}” cannot be followed: {problem} Its money stays held.")
 
-    def _resume(self, label: str, known: Record, request: Spend) -> None:
+    def _resume(self, label: str, known: Record, request: Spend, entries: Sequence[Entry]) -> None:
         if known.job is not None:
             place = self._places.get(_where(request))
             if place is None and known.open and not known.ended:
@@ -130,6 +137,7 @@ class Jobs:
             if place is not None:
                 job = SessionJob(label, known.job, request, place, offset=known.offset, settled=known.settled)
                 if known.open and not known.ended:
+                    job.watch.replay(entries)
                     self._watch(job)
                     return
                 job.ended = known.ended
@@ -266,8 +274,8 @@ class Jobs:
             yield from text.splitlines()
             offset = after
 
-    def points(self, job: str) -> tuple[dict[str, float], ...]:
-        return tuple(point for line in self.log(job) for point in points(line))
+    def points(self, job: str) -> tuple[Point, ...]:
+        return MetricReader().read("\n".join(self.log(job))).points
 
     def metrics(self, job: str) -> dict[str, float]:
         known = self._known(job)
@@ -315,6 +323,7 @@ class Jobs:
                 state = self._look(job)
                 failures = 0
                 if state.status != "running":
+                    self._log(job, "", job.offset, last=True)
                     self._end(job, state, state.status)
                     return
             except Exception as error:  # a place may be out of reach for a while; the job is not lost by that
@@ -337,15 +346,32 @@ class Jobs:
         job.state = state = job.place.state(job.job)  # before the log: what was written by then is read below
         while self._read_log(job):
             pass
+        self._tell(job, job.watch.tick(state.seconds))
         return state
 
     def _read_log(self, job: SessionJob) -> bool:
         text, offset = job.place.read(job.job, job.offset)
         if offset == job.offset:
             return False
-        job.offset, job.tail = offset, (job.tail + text)[-LOG_TAIL:]
-        self._emit(JobLogged(job=job.job, offset=offset, text=text, points=points(text)))
+        job.tail = (job.tail + text)[-LOG_TAIL:]
+        self._log(job, text, offset)
         return True
+
+    def _log(self, job: SessionJob, text: str, offset: int, *, last: bool = False) -> None:
+        """Write a piece of the log, what was measured in it, and what the watchdog says of it."""
+        job.offset = offset
+        points, events = job.watch.read(text, job.state.seconds, last=last)
+        if text or points:
+            self._emit(JobLogged(job=job.job, offset=offset, text=text, points=points))
+        self._tell(job, events)
+
+    def _tell(self, job: SessionJob, events: Iterable[Event]) -> None:
+        for event in events:
+            self._emit(event)
+            if isinstance(event, JobAlarm) and job.request.on_alarm == "stop" and not job.stopped_by:
+                job.stopped_by = event.rule
+                self._warn(f"“{job.request.title}” is stopped, as you chose for such a case: {event.text}")
+                threading.Thread(target=self.cancel_told, args=(job.job,), daemon=True).start()
 
     def _end(self, job: SessionJob, state: JobState, status: EndStatus) -> None:
         job.ended = JobEnded(

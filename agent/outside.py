@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from tools import NEED_A_PLACE, NEED_HUGGING_FACE, TOOLS
 from tools.hub import HubReader
 from tools.hub_values import Bill
 from tools.jobs.place import JobPlace
+from tools.jobs.prices import Prices
 from tools.web import Web
 
 
@@ -31,12 +32,17 @@ class Outside:
     web: Web
     notices: Notices
     key: bytes = field(repr=False)  # the owner's, by which saved variables are known again
-    place: JobPlace | None  # None: no jobs on this machine
+    places: Mapping[str, JobPlace]  # where jobs can run, by name
+    prices: Prices
+    payers: Callable[
+        [], tuple[str, ...]
+    ]  # who may pay for jobs on Hugging Face; raises Problem when nobody is signed in
     approve: Approve
     max_steps: int
 
 
 def tools_for(outside: Outside) -> list[Callable[..., Any]]:
     """What can be done here: without a place for jobs there are no tools for them."""
-    left_out = NEED_HUGGING_FACE if outside.place else NEED_HUGGING_FACE | NEED_A_PLACE
+    left_out = frozenset() if "jobs" in outside.places else NEED_HUGGING_FACE
+    left_out = left_out if outside.places else left_out | NEED_A_PLACE
     return [tool for tool in TOOLS if tool not in left_out]

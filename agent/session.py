@@ -89,12 +89,11 @@ class Session:
         self._toolbox = Toolbox(tools_for(outside), self._emit, self._desk, past.calls)
         self._mind = Mind(self._outside, self._books, entries)
         self._executor: Executor | None = None
-        self._jobs = Jobs(self.id, {"here": outside.place}, self._emit, self._books.reserve) if outside.place else None
+        self._jobs = Jobs(self.id, outside.places, self._emit, self._books.reserve, outside.prices, outside.payers)
         restarted = "The app was restarted while this ran. Nothing before that is lost: send a message to go on."
         self._close_what_was_left_open(past, restarted)
         settle_what_was_cut_short(self._books)
-        if self._jobs:
-            self._jobs.resume(entries)
+        self._jobs.resume(entries)
 
     # --- the door ---
 
@@ -139,8 +138,23 @@ class Session:
         if run := self._run:
             run.cancel.set()
         self._approvals.stop()
-        if self._jobs and self._jobs.open:
+        if self._jobs.open:
             threading.Thread(target=self._jobs.cancel_open, name=f"cancel-{self.id}", daemon=True).start()
+
+    def cancel_job(self, job: str) -> None:
+        """End one job. Returns at once; its end, or that it cannot be ended, is an event. Raises Problem for no job."""
+        self._jobs.state(job)
+        threading.Thread(target=self._jobs.cancel_told, args=(job,), name=f"cancel-{job}", daemon=True).start()
+
+    @property
+    def rents(self) -> bool:
+        """Whether it has rented a machine to try things on."""
+        return any(row.where == "sandbox" for row in self._jobs.list())
+
+    @property
+    def open_labels(self) -> frozenset[str]:
+        """Of jobs and machines that it knows to be running."""
+        return self._jobs.open_labels
 
     def set_budget(self, micro_usd: int, of: Literal["compute", "thinking", "both"] = "compute") -> None:
         """The most this session may spend in all. A person's word only; no tool reaches this."""
@@ -189,8 +203,7 @@ class Session:
 
     def close(self) -> None:
         """End the run and let go of the child, the followers and the journal. Jobs go on."""
-        if self._jobs:
-            self._jobs.close()
+        self._jobs.close()
         if run := self._run:
             run.closing = True
             run.cancel.set()
@@ -343,7 +356,7 @@ class Session:
             show=show,
             say=say,
             judge=lambda request: self._judge(call, request, stop),
-            sign=(lambda request: jobs.contract(call, request, stop)) if jobs else None,
+            sign=lambda request: jobs.contract(call, request, stop),
             jobs=jobs,
             stop=stop,
         )

@@ -7,6 +7,7 @@ import re
 import secrets
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,9 +21,16 @@ from agent.sandbox import confine
 from agent.sandbox.seal import owner_key
 from agent.session import Session
 from agent.settings import Settings
+from agent.sweeper import Renter, Sweeper
 from tools.desk import Problem
 from tools.hub import Hub
+from tools.hub_jobs import JobsHub
+from tools.jobs.boxes import Boxes
 from tools.jobs.local import LocalJobs
+from tools.jobs.place import JobPlace
+from tools.jobs.prices import Prices
+from tools.jobs.remote import HubJobs
+from tools.jobs.schedules import Schedules
 from tools.web import Web
 
 log = logging.getLogger(__name__)
@@ -58,6 +66,9 @@ class Sessions:
                 "Set DATA_DIR to a folder of yours.",
             ) from None
         self._web = Web(settings.places)
+        self._renters: set[str] = set()  # owners who rented a machine once
+        self._sweeper = Sweeper(self._who_rents)
+        self._prices = Prices(Hub("", settings.places.hf_endpoint).hardware)
         self.minds = Minds(settings, self._web, self._token)
         webhook, web = settings.webhook_url, self._web
         self._notices = Notices((lambda said: web.tell(webhook, said)) if webhook else None, settings.page_url)
@@ -111,13 +122,17 @@ class Sessions:
                 data = path.read_bytes()
                 open_run = data.count(b'"kind":"user_said"') > data.count(b'"kind":"run_ended"')
                 open_job = data.count(b'"kind":"job_submitting"') > data.count(b'"kind":"job_ended"')
+                if b'"where":"sandbox"' in data:
+                    self._renters.add(read_header(path).owner)
                 if open_run or open_job:
                     self.open(path.stem, read_header(path).owner)
             except (Problem, OSError) as error:
                 log.warning("session %s cannot be recovered: %s", path.stem, error)
+        self._sweeper.start()
 
     def close(self) -> None:
         """Close all sessions. Runs are stopped; jobs go on and are found again at the next start."""
+        self._sweeper.close()
         with self._lock:
             for session in self._open.values():
                 session.close()
@@ -129,6 +144,7 @@ class Sessions:
         """Use this Hugging Face token for the owner's calls, from memory, until it is withdrawn. Returns the user's name."""
         name = Hub(token, self.settings.places.hf_endpoint).whoami() if check else ""
         self._tokens[owner] = token
+        self._sweeper.wake()
         return name
 
     def withdraw_token(self, owner: str) -> None:
@@ -166,7 +182,9 @@ class Sessions:
             web=self._web,
             notices=self._notices,
             key=owner_key(self.settings.data_dir, owner),
-            place=None if self.settings.on_space else LocalJobs(folder),
+            places=self._places(owner, folder),
+            prices=self._prices,
+            payers=lambda: self._jobs_hub(owner).payers(),
             approve=self.settings.approve,
             max_steps=self.settings.max_steps,
         )
@@ -176,6 +194,33 @@ class Sessions:
             journal.close()  # else nobody could open it until this process ends
             raise
         return session
+
+    def _places(self, owner: str, folder: Path) -> dict[str, JobPlace]:
+        hub = lambda: self._jobs_hub(owner)  # noqa: E731
+        places: dict[str, JobPlace] = {} if self.settings.on_space else {"here": LocalJobs(folder)}
+        return places | {
+            "jobs": HubJobs(folder, hub, self._prices),
+            "sandbox": Boxes(folder, hub, self._prices),
+            "schedule": Schedules(folder, hub, self._prices),
+        }
+
+    def _who_rents(self) -> Sequence[Renter]:
+        with self._lock:
+            open_now = list(self._open.values())
+            self._renters |= {session.owner for session in open_now if session.rents}
+            owners = [owner for owner in self._renters if self._token(owner)]
+        return [
+            Renter(
+                self._jobs_hub(owner),
+                [path.stem for path in self._folder.glob("*.jsonl")],
+                frozenset().union(*(session.open_labels for session in open_now)),
+            )
+            for owner in owners
+        ]
+
+    def _jobs_hub(self, owner: str) -> JobsHub:
+        instead = "" if self.settings.on_space else 'run it with where="here"'
+        return JobsHub(self._token(owner), self.settings.places.hf_endpoint, instead)
 
     def _path(self, id: str) -> Path:
         if not _ID.match(id):

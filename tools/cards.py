@@ -126,6 +126,7 @@ class Spend(_Value):
     price_micro_usd_per_hour: int = Field(ge=0)  # of one machine, live
     likely_micro_usd: int | None = Field(default=None, ge=0)  # what it will probably cost; None: no estimate
     why: str = ""  # why this hardware, in a sentence
+    on_alarm: Literal["ask", "stop"] = "ask"  # when the watchdog says that the training goes wrong
 
     @property
     def hold_micro_usd(self) -> int:
@@ -170,7 +171,7 @@ class GoOn(_Value):
 Request = Annotated[Spend | Delete | Question | RaiseCap | GoOn, Field(discriminator="kind")]
 
 EDITABLE: dict[str, frozenset[str]] = {
-    "spend": frozenset({"script", "timeout_seconds", "dependencies"}),
+    "spend": frozenset({"script", "timeout_seconds", "dependencies", "on_alarm"}),
     "delete": frozenset(),
     "question": frozenset(),
     "raise_cap": frozenset({"cap_micro_usd"}),

@@ -72,6 +72,10 @@ class _Budget(_In):
     of: Literal["compute", "thinking", "both"] = "compute"
 
 
+class _Cancel(_In):
+    job: str = Field(max_length=300)
+
+
 class _Token(_Form):
     token: str = Field(max_length=400)
 
@@ -90,6 +94,7 @@ def routes(sessions: Sessions, login: Login, models: Models | None = None) -> li
         "upload": api.upload,
         "answer": api.answer,
         "stop": api.stop,
+        "cancel": api.cancel,
         "budget": api.budget,
         "token": api.token,
     }
@@ -252,6 +257,13 @@ class _Api:
         form = await read_form(request, _In)
         session = await self._open(form.session, self._known(request))
         await run_in_threadpool(session.stop)
+        return JSONResponse({})
+
+    async def cancel(self, request: Request) -> Response:
+        """End one job of a session."""
+        form = await read_form(request, _Cancel)
+        session = await self._open(form.session, self._known(request))
+        await _settled(session.cancel_job, form.job)
         return JSONResponse({})
 
     async def budget(self, request: Request) -> Response:

@@ -11,6 +11,7 @@ from tools.cards import Spend
 from tools.desk import Problem
 
 if TYPE_CHECKING:
+    from tools.jobs.metrics import Point
     from tools.jobs.prices import Prices
 
 JobStatus = Literal["running", "completed", "failed", "cancelled", "timeout", "lost"]
@@ -149,7 +150,7 @@ class JobsView(Protocol):
 
     def log(self, job: str) -> Iterator[str]: ...  # its lines so far
 
-    def points(self, job: str) -> tuple[dict[str, float], ...]: ...  # measurements in them
+    def points(self, job: str) -> tuple[Point, ...]: ...  # measurements in them
 
     def metrics(self, job: str) -> dict[str, float]: ...  # what it uses now; {} when it does not run
 

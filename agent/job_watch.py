@@ -1,0 +1,89 @@
+"""What a job's own log says of its course: measurements, a forecast now and then, alarms once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from agent.events import Entry, Event, JobAlarm, JobForecast, JobLogged, JobSubmitted
+from agent.forecast import Terms
+from agent.watchdog import Alarm, Watch
+from tools.cards import Spend
+from tools.jobs.metrics import MetricReader, Point
+
+FORECAST_SECONDS = 10.0  # between two forecasts that are told
+TICK_SECONDS = 5.0  # between two looks at a job that says nothing
+MOVED = 0.05  # share by which a forecast has to change to be told again
+LONGEST_LINE = 100_000  # characters of a line that is still coming in
+
+
+class JobWatch:
+    """One job's reader and watchdog. elapsed: seconds since the job began."""
+
+    def __init__(self, job: str, request: Spend) -> None:
+        price = request.price_micro_usd_per_hour * request.nodes
+        self._job = job
+        self._reader = MetricReader()
+        self._watch = Watch(Terms(price, request.timeout_seconds))
+        self._rest = ""  # of a line that is still coming in
+        self._ticked = self._told_at = 0.0
+        self._told: JobForecast | None = None
+
+    def read(self, text: str, elapsed: float, *, last: bool = False) -> tuple[tuple[Point, ...], list[Event]]:
+        """A piece of the log: the measurements in it, and what is to be told. last: no more is coming."""
+        whole, end, rest = (self._rest + text).rpartition("\n")
+        if last or len(rest) > LONGEST_LINE:
+            whole, end, rest = whole + end + rest, "", ""
+        self._rest = rest
+        found = self._reader.read(whole + end)
+        alarms = self._watch.read(elapsed, found)
+        return found.points, self._events(alarms, elapsed)
+
+    def tick(self, elapsed: float) -> list[Event]:
+        """Time has passed: what is to be told."""
+        if elapsed - self._ticked < TICK_SECONDS:
+            return []
+        self._ticked = elapsed
+        return self._events(self._watch.tick(elapsed), elapsed)
+
+    def replay(self, entries: Iterable[Entry]) -> None:
+        """Catch up with what a journal already holds; nothing is told of it again."""
+        began: float | None = None
+        for entry in entries:
+            match entry.event:
+                case JobSubmitted(job=self._job):
+                    began = entry.at
+                case JobLogged(job=self._job, text=text) if began is not None:
+                    self.read(text, entry.at - began)
+                case JobForecast(job=self._job) as told if began is not None:
+                    self._told, self._told_at = told, entry.at - began
+                case _:
+                    pass
+
+    def _events(self, alarms: Iterable[Alarm], elapsed: float) -> list[Event]:
+        events: list[Event] = [
+            JobAlarm(job=self._job, rule=alarm.rule, text=alarm.words, step=alarm.step) for alarm in alarms
+        ]
+        if (told := self._forecast(elapsed)) is not None:
+            events.append(told)
+        return events
+
+    def _forecast(self, elapsed: float) -> JobForecast | None:
+        new = self._watch.forecast
+        if new is None or (self._told and elapsed - self._told_at < FORECAST_SECONDS):
+            return None
+        told = JobForecast(
+            job=self._job,
+            seconds_low=round(new.elapsed + new.seconds_low, 1),
+            seconds_high=round(new.elapsed + new.seconds_high, 1),
+            micro_usd_low=new.micro_usd_low,
+            micro_usd_high=new.micro_usd_high,
+            words=new.words,
+        )
+        old = self._told
+        if old and all(
+            abs(mine - theirs) <= MOVED * max(1.0, theirs)
+            for mine, theirs in ((told.seconds_low, old.seconds_low), (told.seconds_high, old.seconds_high))
+        ):
+            return None
+        self._told, self._told_at = told, elapsed
+        return told
