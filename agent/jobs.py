@@ -122,7 +122,7 @@ class Jobs:
         """Follow again what was open when the last process ended, and finish what it was in the middle of."""
         for label, known in records(entries := list(entries)).items():
             if known.open and known.request is None:
-                self._emit(MoneyReleased(hold=label))
+                self._emit(MoneyReleased(hold=label))  # if it is not settled by now: nothing was begun
             elif known.request is not None:
                 try:
                     self._resume(label, known, known.request, entries)

@@ -13,7 +13,7 @@ from agent.models.deltas import Thinker
 from agent.notices import Notices
 from agent.policy import Approve
 from tools import NEED_A_PLACE, NEED_HUGGING_FACE, TOOLS
-from tools.hub import HubReader
+from tools.hub import HubReader, WritableHub
 from tools.hub_values import Bill
 from tools.jobs.place import JobPlace
 from tools.jobs.prices import Prices
@@ -29,6 +29,7 @@ class Outside:
     kept: Callable[[ModelChosen], ModelChosen]
     thinker: Callable[[ModelChosen], tuple[Thinker, OtherPurse | None]]  # the model, and who pays beside the session
     bill: Callable[[], Bill | None]  # raises Problem when it may not be read
+    writable: Callable[[], WritableHub]  # only for who has the user's consent
     web: Web
     notices: Notices
     key: bytes = field(repr=False)  # the owner's, by which saved variables are known again

@@ -41,6 +41,8 @@ from agent.minds import Wish
 from agent.models.router import Cancel
 from agent.outside import Outside, tools_for
 from agent.policy import judge, usd
+from agent.renting import renting, settle_what_was_left
+from agent.sandbox import levels
 from agent.sandbox.host import Executor, ToolCall, ToolStub
 from agent.scribe import Scribe
 from agent.shelf import Shelf
@@ -93,6 +95,7 @@ class Session:
         restarted = "The app was restarted while this ran. Nothing before that is lost: send a message to go on."
         self._close_what_was_left_open(past, restarted)
         settle_what_was_cut_short(self._books)
+        settle_what_was_left(self._books)
         self._jobs.resume(entries)
 
     # --- the door ---
@@ -312,7 +315,11 @@ class Session:
             stubs = [
                 ToolStub(tool.name, str(tool.signature), tool.description) for tool in self._toolbox.tools.values()
             ]
-            self._executor = Executor(self.folder, self._call_from_code, stubs, self._printed, key=self._outside.key)
+            rent = renting(self.id, self._outside, self._books, self._ask_for_more)
+            rent_if = rent if levels.standing().level == "remote" else None
+            self._executor = Executor(
+                self.folder, self._call_from_code, stubs, self._printed, key=self._outside.key, rent=rent_if
+            )
         return self._executor
 
     def _call_from_code(self, call: ToolCall) -> Any:

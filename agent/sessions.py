@@ -23,7 +23,7 @@ from agent.session import Session
 from agent.settings import Settings
 from agent.sweeper import Renter, Sweeper
 from tools.desk import Problem
-from tools.hub import Hub
+from tools.hub import Hub, WritableHub
 from tools.hub_jobs import JobsHub
 from tools.jobs.boxes import Boxes
 from tools.jobs.local import LocalJobs
@@ -179,6 +179,7 @@ class Sessions:
             kept=lambda chosen: self.minds.kept(owner, chosen),
             thinker=lambda chosen: self.minds.thinker(owner, chosen, id),
             bill=lambda: Hub(self._token(owner), self.settings.places.hf_endpoint).inference_bill(id),
+            writable=lambda: WritableHub(self._token(owner), self.settings.places.hf_endpoint),
             web=self._web,
             notices=self._notices,
             key=owner_key(self.settings.data_dir, owner),

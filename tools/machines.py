@@ -6,7 +6,7 @@ killed, and by itself when for a while nothing in it runs and nobody asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,12 @@ import httpx2
 
 from tools.cards import Spend
 from tools.desk import Problem
+from tools.jobs.prices import PORT_MICRO_USD_PER_HOUR, Prices
 
 if TYPE_CHECKING:
     from tools.hub import Rented, WritableHub
 
 FLAVOR = "cpu-basic"
-MICRO_USD_PER_HOUR = {"cpu-basic": 20_000}  # a cent for the hardware and one for the port that is open
 IDLE_SECONDS = 300
 SETUP = "python3 -m pip install --quiet --root-user-action=ignore numpy pandas pyarrow matplotlib"
 PORT = 41983  # for us, in the machine
@@ -30,8 +30,11 @@ _LIMIT = httpx2.Timeout(60.0, connect=10.0, read=45.0)  # the relay gives a sign
 class HubMachine:
     """A Hugging Face sandbox, as agent.sandbox.remote wants a machine. Raises Problem."""
 
-    def __init__(self, hub: WritableHub, rented: Rented, folder: str, port: int, setup: str) -> None:
-        self._hub, self._rented = hub, rented
+    def __init__(
+        self, hub: WritableHub, rented: Rented, folder: str, port: int, setup: str, ended: Callable[[], None]
+    ) -> None:
+        """ended: called once, when it has been ended."""
+        self._hub, self._rented, self._ended = hub, rented, ended
         self.folder, self.port, self.setup = folder, port, setup
         self._scheme = hub.endpoint.partition("://")[0] + "://"
         self._client = httpx2.Client(timeout=_LIMIT, follow_redirects=False, trust_env=False)
@@ -71,6 +74,8 @@ class HubMachine:
         """End it. What cannot be ended now ends by itself: nothing of ours keeps it busy."""
         self._rented.kill()
         self._client.close()
+        ended, self._ended = self._ended, lambda: None
+        ended()
 
     def _url(self, path: str) -> str:
         return self._rented.proxy_url_for(self.port, path, scheme=self._scheme)
@@ -87,20 +92,28 @@ def _unreachable() -> Problem:
     return Problem("The rented machine cannot be reached.", "Try again in a minute; what was saved is kept.")
 
 
-def proposal(hours: float = 4.0, flavor: str = FLAVOR) -> Spend:
-    """What the user is asked: the whole price of the machine, if it ran for all that time."""
+def proposal(prices: Prices, hours: float = 4.0, flavor: str = FLAVOR) -> Spend:
+    """What the user is asked: the whole price of the machine, if it ran for all that time. Raises Problem."""
     return Spend(
         title="Run code in a machine rented on your account",
         where="sandbox",
         flavor=flavor,
         script="",
         timeout_seconds=int(hours * 3600),
-        price_micro_usd_per_hour=MICRO_USD_PER_HOUR[flavor],
+        idle_seconds=IDLE_SECONDS,
+        price_micro_usd_per_hour=prices.quote(flavor).micro_usd_per_hour + PORT_MICRO_USD_PER_HOUR,
     )
 
 
 def start(
-    hub: WritableHub, agreed: Spend, session: str, folder: str = FOLDER, port: int = PORT, setup: str = SETUP
+    hub: WritableHub,
+    agreed: Spend,
+    session: str,
+    folder: str = FOLDER,
+    port: int = PORT,
+    setup: str = SETUP,
+    ended: Callable[[], None] = lambda: None,
 ) -> HubMachine:
     """Rent what was agreed; takes some seconds. session: by which the machine is found again. Raises Problem."""
-    return HubMachine(hub, hub.rent(agreed.flavor, IDLE_SECONDS, {"ml-intern": session}), folder, port, setup)
+    rented = hub.rent(agreed.flavor, IDLE_SECONDS, {"ml-intern": session})
+    return HubMachine(hub, rented, folder, port, setup, ended)

@@ -19,7 +19,9 @@ from tests.doubles.sandbox_server import TOKEN
 from tools import machines
 from tools.desk import Problem, Refused, Stopped
 from tools.hub import WritableHub
+from tools.jobs.prices import Prices
 
+CPU_BASIC = {"name": "cpu-basic", "unitCostMicroUSD": 10_000, "unitLabel": "hour"}
 TOOLS = (ToolStub("add", "(a: int, b: int) -> int"), ToolStub("rows", "(n: int) -> list[int]"))
 
 
@@ -30,7 +32,7 @@ def main() -> None:
     printed: list[str] = []
 
     def ask() -> Consent:
-        spend = machines.proposal(hours=1)
+        spend = machines.proposal(Prices(lambda: [CPU_BASIC]), hours=1)
         asked.append(f"{spend.where} {spend.flavor} {spend.hold_micro_usd}")
         if order["do"] == "refuse":
             raise Refused("The user said no.")
