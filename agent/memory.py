@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from smolagents import ActionStep, MemoryStep, TaskStep, Timing
 
+from agent.branches import note_on, standing
+from agent.demands import rendered
 from agent.events import (
     ApprovalAnswered,
     ApprovalAsked,
     CodeWritten,
+    DemandsSet,
     Entry,
     ReplyRestarted,
+    Rewound,
     RunEnded,
     StepEnded,
     StepStarted,
@@ -42,7 +46,18 @@ class Recalled:
 
 
 def recall(entries: Iterable[Entry]) -> Recalled:
+    """Ids go on from all that ever was; the model remembers what was not taken back."""
+    whole = list(entries)
+    past = _recalled(whole, whole)
+    if any(isinstance(entry.event, Rewound) for entry in whole):
+        stood = _recalled(standing(whole), whole)
+        past.steps, past.title = stood.steps, stood.title
+    return past
+
+
+def _recalled(entries: Iterable[Entry], whole: Sequence[Entry]) -> Recalled:
     past = Recalled()
+    news: dict[str, str] = {}  # what the model is told with the next message
     step: ActionStep | None = None
     typed = ""  # the tool the user typed, while it runs
     for entry in entries:
@@ -50,7 +65,14 @@ def recall(entries: Iterable[Entry]) -> Recalled:
             case UserSaid(run=run, text=text, files=files):
                 past.runs, past.open_run = past.runs + 1, run
                 past.title = past.title or text
-                past.steps.append(TaskStep(task=task_text(text, files)))
+                past.steps.append(
+                    TaskStep(task="\n\n".join([task_text(text, files), *(f"({one})" for one in news.values())]))
+                )
+                news.clear()
+            case Rewound(seq=seq):
+                news["taken back"] = note_on(whole, seq, entry.seq)
+            case DemandsSet(by="user", demands=demands):
+                news["pinned"] = rendered(demands) or "The user unpinned all demands."
             case StepStarted(step=number):
                 past.last_step = past.open_step = number
                 step = ActionStep(step_number=number, timing=Timing(start_time=entry.at), model_output="")

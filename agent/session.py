@@ -19,11 +19,13 @@ from typing import Any, BinaryIO
 
 from agent.approval import Approvals
 from agent.books import Books
+from agent.branches import turn_to_undo
 from agent.coder import Coder, StepLimit
 from agent.events import (
     ApprovalAnswered,
     Entry,
     OutputPrinted,
+    Rewound,
     RunEnded,
     SandboxReported,
     StepEnded,
@@ -38,14 +40,15 @@ from agent.journal import Journal
 from agent.memory import Recalled, recall
 from agent.models.router import Cancel
 from agent.outside import Outside, tools_for
+from agent.pinned import Pinned
 from agent.policy import judge
 from agent.sandbox.files import safe_open
 from agent.sandbox.host import Executor, ToolCall, ToolStub
 from agent.scribe import Scribe
 from agent.toolbox import Toolbox
 from agent.typed import Typed, parse_typed
-from tools.cards import Answer, Delete, FileMade, Question, Spend
-from tools.desk import Desk, Problem, Stopped
+from tools.cards import Answer, Delete, Demand, FileMade, Question, Spend
+from tools.desk import Desk, Problem, Refused, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +86,7 @@ class Session:
         past = recall(entries)
         self._books = Books(self._scribe.emit, entries)
         self._emit = self._books.emit
+        self._pinned = Pinned(self._emit, entries, journal.entries)
         self._approvals = Approvals(self._emit, past.approvals)
         self._toolbox = Toolbox(tools_for(outside), self._emit, self._desk, past.calls)
         self._executor: Executor | None = None
@@ -94,8 +98,11 @@ class Session:
 
     # --- the door ---
 
-    def send(self, text: str, files: Sequence[str] = ()) -> str:
-        """Start a run on the user's message; returns its id at once. Raises Problem while another run is going on."""
+    def send(self, text: str, files: Sequence[str] = (), *, replace: str = "") -> str:
+        """Start a run on the user's message; returns its id at once. Raises Problem while another run is going on.
+
+        replace: a run whose message this one takes the place of; that run and all after it are taken back.
+        """
         text = text.strip()
         if not text and not files:
             raise Problem("The message is empty.", "Write what you want done.")
@@ -113,8 +120,11 @@ class Session:
             past = recall(self._journal.entries())
             if past.open_run:  # its end could not be written
                 self._close_what_was_left_open(past, "The end of this run could not be saved.")
+            if replace:
+                self._rewind(replace)
             run = _Run(f"r{past.runs + 1}", step=past.last_step)
             self._emit(UserSaid(run=run.id, text=text, files=tuple(files)))
+            self._pinned.heard(text)
             self._run = run
         context = contextvars.copy_context()  # on ZeroGPU the visitor's quota travels in it
         threading.Thread(
@@ -122,8 +132,21 @@ class Session:
         ).start()
         return run.id
 
+    def undo(self) -> None:
+        """Take back the last message and all that came of it. Jobs go on, and money stays spent. Raises Problem during a run."""
+        with self._lock:
+            if self._run:
+                raise Problem("A run is still going on.", "Wait for its end, or press Stop first.")
+            self._rewind()
+
+    def set_demands(self, demands: Sequence[Demand]) -> None:
+        """What is pinned, whole. A person's word only; no tool reaches this."""
+        self._pinned.set(demands)
+
     def answer(self, approval: str, answer: Answer) -> None:
         """Answer an open question. Raises Problem when it is unknown, already answered, or the edit is not possible."""
+        if self._approvals.is_open(approval):
+            self._pinned.heard(answer)  # before the tool goes on
         self._approvals.answer(approval, answer)
 
     def is_open(self, approval: str) -> bool:
@@ -203,6 +226,11 @@ class Session:
         self._journal.close()
 
     # --- a run ---
+
+    def _rewind(self, run: str = "") -> None:
+        seq = turn_to_undo(self._journal.entries(), run)
+        self._emit(Rewound(seq=seq))
+        self._pinned.rewind(seq)
 
     def _drive(self, run: _Run, typed: Typed | None) -> None:
         why: Why = "failed"
@@ -322,19 +350,25 @@ class Session:
             say=say,
             judge=lambda request: self._judge(call, request, stop),
             sign=(lambda request: jobs.contract(call, request, stop)) if jobs else None,
+            pin=self._pinned.pin,
             stop=stop,
         )
 
     def _judge(
         self, call: str, request: Spend | Delete | Question, stop: threading.Event
     ) -> tuple[Answer, Spend | Delete | Question]:
-        verdict = judge(request, self._outside.approve, self._books.ledger)
+        pinned = self._pinned
+        verdict = judge(request, self._outside.approve, self._books.ledger, pinned.demands, pinned.made)
         if verdict.do == "ask":
             said: ApprovalAnswered = self._approvals.ask(call, request, stop)
         else:
             yes = verdict.do == "allow"
             answer = Answer(verdict="yes" if yes else "no", reason=verdict.reason)
             said = self._approvals.decide(call, request, answer)
+            if verdict.hint:
+                raise Refused(verdict.reason, verdict.hint)
+        if said.answer.verdict == "yes":
+            pinned.agreed(said.request)
         return said.answer, said.request  # type: ignore[return-value]  # an edit keeps the kind
 
     def _upload(self, name: str) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tools.ask import ask_user
+from tools.demand import demand
 from tools.jobs import job_run
 from tools.papers import paper_outline, paper_read, papers_search
 from tools.plan import plan
@@ -20,4 +21,5 @@ TOOLS: tuple[Callable[..., Any], ...] = (
     job_run,
     plan,
     ask_user,
+    demand,
 )
