@@ -269,7 +269,7 @@ def licence_in(text: str) -> str:
 def _sentences(said: str) -> Iterator[str]:
     """Sentences without code blocks, quotations and quoted speech."""
     text = re.sub(r"```.*?(?:```|\Z)|<code>.*?(?:</code>|\Z)", "\n", said, flags=re.DOTALL)
-    text = re.sub(r"^\s*>.*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^[ \t]*>.*$", "", text, flags=re.MULTILINE)
     text = re.sub(r"[“«„\"][^“”«»„\"\n]{25,}[”»“\"]", "\n", text)
     text = re.sub(r"(?:^|(?<=\n))(?: {4,}|\t).*", "", text)
     for sentence in re.split(r"(?<=[.!?;])(?<!\bmax\.)(?<!e\.g\.)(?<!z\.B\.)(?<!\bca\.)\s+|\n+", text, flags=re.I):
