@@ -124,7 +124,8 @@ class Session:
                 self._rewind(replace)
             run = _Run(f"r{past.runs + 1}", step=past.last_step)
             self._emit(UserSaid(run=run.id, text=text, files=tuple(files)))
-            self._pinned.heard(text)
+            if not typed:
+                self._pinned.heard(text)
             self._run = run
         context = contextvars.copy_context()  # on ZeroGPU the visitor's quota travels in it
         threading.Thread(
