@@ -268,8 +268,9 @@ class _Reader:
             self._script.unreadable.add(kind)
 
     def _publish(self, name: str, first: ast.expr | None, words: dict[str, ast.expr]) -> None:
-        private = words.get("private")
+        private, visibility = words.get("private"), self._text(words.get("visibility"))
         said = bool(private.value) if isinstance(private, ast.Constant) else None
+        said = visibility != "public" if visibility else said
         self._script.published.append((name, said))
         target = words.get("repo_id", first if name in ("push_to_hub", "create_repo") else None)
         if made := self._text(target):

@@ -11,6 +11,7 @@ from tools.jobs import job_run
 from tools.papers import paper_outline, paper_read, papers_search
 from tools.plan import plan
 from tools.search import hub_info, hub_search
+from tools.skill import skill
 
 TOOLS: tuple[Callable[..., Any], ...] = (
     papers_search,
@@ -22,4 +23,5 @@ TOOLS: tuple[Callable[..., Any], ...] = (
     plan,
     ask_user,
     demand,
+    skill,
 )
