@@ -40,9 +40,9 @@ _FEW_WEIGHTS = frozenset(("lora", "qlora", "dora"))
 _WORDS = {"base_model": "model", "data": "dataset"}
 
 
-def merged(old: Iterable[Demand], new: Iterable[Demand]) -> tuple[Demand, ...]:
+def merged(old: Sequence[Demand], new: Iterable[Demand]) -> tuple[Demand, ...]:
     """The list after the user said more: a new budget, licence or "instead" replaces; the opposite of a demand ends it."""
-    demands = list(old)
+    demands, past = list(old), tuple(old)
     for demand in new:
         if demand in demands:
             continue
@@ -51,9 +51,7 @@ def merged(old: Iterable[Demand], new: Iterable[Demand]) -> tuple[Demand, ...]:
             one
             for one in demands
             if not (one.about == demand.about and one.rule == opposite and one.value and _same(one.value, demand.value))
-            and not (one.about == demand.about == "budget" and demand.value)
-            and not (one.about == demand.about == "licence" and one.rule == demand.rule == "must")
-            and not (one.about == demand.about and one.rule == demand.rule == "must" and _replaces(demand.text))
+            and not (one in past and one.about == demand.about and one.rule == demand.rule and _replaces(demand))
         ]
         demands.append(demand)
     return tuple(demands)
@@ -287,5 +285,11 @@ def _licensed(wanted: str, licence: str) -> bool:
     return licence == wanted or licence.startswith(f"{wanted}-")
 
 
-def _replaces(text: str) -> bool:
-    return re.search(r"\binstead\b(?! of)|\bstattdessen\b|\bà la place\b", text, re.I) is not None
+def _replaces(demand: Demand) -> bool:
+    """Whether this demand takes the place of the earlier ones of its kind."""
+    if demand.about in ("budget", "licence") and demand.value:
+        return demand.rule == "must"
+    return (
+        demand.rule == "must"
+        and re.search(r"\binstead\b(?! of)|\bstattdessen\b|\bà la place\b", demand.text, re.I) is not None
+    )

@@ -7,9 +7,11 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 
 from agent.branches import standing
+from agent.clauses import LONGEST_TEXT
 from agent.demands import after_rewinding, folded, made_by, merged
 from agent.events import ApprovalAnswered, DemandsSet, Entry, Event, JobSubmitting, UserSaid
-from agent.wording import LONGEST_TEXT, amount_in, found, licence_in, names_in
+from agent.terms import amount_in, licence_in
+from agent.wording import found, names_in
 from tools.cards import Answer, Demand, Request
 from tools.desk import Problem
 

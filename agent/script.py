@@ -13,63 +13,34 @@ from dataclasses import dataclass, field
 
 REPO = re.compile(r"(?<![\w/.:@-])[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(?![\w/])")
 _FOLDERS = frozenset(
-    [
-        "out",
-        "output",
-        "outputs",
-        "result",
-        "results",
-        "checkpoint",
-        "checkpoints",
-        "ckpt",
-        "ckpts",
-        "data",
-        "models",
-        "model",
-        "runs",
-        "run",
-        "tmp",
-        "logs",
-        "work",
-        "uploads",
-        "cache",
-        "adapter",
-        "adapters",
-        "final",
-        "job",
-    ]
+    re.findall(
+        r"\w+",
+        "out output outputs result results checkpoint checkpoints ckpt ckpts data models model runs run "
+        "tmp logs work uploads cache adapter adapters final job",
+    )
 )
 _MODEL_WORDS = frozenset(
-    [
-        "pretrained_model_name_or_path",
-        "model_name_or_path",
-        "model_name",
-        "model_id",
-        "base_model",
-        "base_model_name_or_path",
-        "base_model_name",
-        "teacher_model",
-        "ref_model",
-        "reward_model_path",
+    re.findall(
+        r"\w+",
+        "pretrained_model_name_or_path model_name_or_path model_name model_id base_model "
+        "base_model_name_or_path base_model_name teacher_model ref_model reward_model_path "
         "sft_model_path",
-    ]
+    )
 )
 _DATA_WORDS = frozenset(["dataset_name", "dataset_id", "dataset_path", "train_dataset_name"])
 _LOADS_MODEL = frozenset(
-    ["from_pretrained", "pipeline", "LLM", "SentenceTransformer", "CrossEncoder", "load_model", "snapshot_download"]
+    re.findall(
+        r"\w+",
+        "from_pretrained pipeline LLM SentenceTransformer CrossEncoder load_model snapshot_download",
+    )
 )
 _TAKES_MODEL = re.compile(r"(?:Trainer|SentenceTransformer|CrossEncoder|LLM)$")
 _LOADS_DATA = frozenset(["load_dataset", "load_dataset_builder", "get_dataset_split_names", "get_dataset_config_names"])
 _PUBLISHES = frozenset(
-    [
-        "push_to_hub",
-        "upload_file",
-        "upload_folder",
-        "upload_large_folder",
-        "create_repo",
-        "create_commit",
-        "push_to_hub_merged",
-    ]
+    re.findall(
+        r"\w+",
+        "push_to_hub upload_file upload_folder upload_large_folder create_repo create_commit push_to_hub_merged",
+    )
 )
 _METHODS = {
     "dpo": r"DPO(?:Trainer|Config)", "ppo": r"PPO(?:v2)?(?:Trainer|Config)", "grpo": r"GRPO(?:Trainer|Config)",
