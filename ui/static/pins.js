@@ -6,11 +6,11 @@ import { dollars } from "./words.js";
 
 export function pinsView(page) {
   const list = el("ul", { class: "pins" });
-  const input = el("input", { type: "text", maxlength: "300", placeholder: "Demand something, as “under $3”", "aria-label": "Pin a demand" });
+  const input = el("input", { type: "text", maxlength: "300", placeholder: "Pin: under $3", "aria-label": "Pin a demand" });
   const trouble = el("p", { class: "error", role: "alert", hidden: true });
   const summary = el("summary", {}, "Pinned");
-  const form = el("form", { class: "pin-form" }, input, button(icon("plus"), add, { class: "icon-button", "aria-label": "Pin it" }));
-  const node = el("details", { class: "fold pinned", open: true, hidden: true }, summary, list, form, trouble);
+  const line = el("div", { class: "pin-line" }, input, button(icon("plus"), add, { class: "icon-button", "aria-label": "Pin it" }));
+  const node = el("details", { class: "fold pinned", open: true, hidden: true }, summary, list, line, trouble);
 
   async function save(demands) {
     trouble.hidden = true;
@@ -31,9 +31,8 @@ export function pinsView(page) {
     if (await save([...page.story.demands, read])) input.value = "";
   }
 
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    add();
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.isComposing) add();
   });
 
   function row(demand, place) {

@@ -57,19 +57,20 @@ export function userView({ run, text, files }, page) {
 
 /** "Undo", at the end of the last turn only. */
 export function undoButton(item, page) {
-  const trouble = el("span", { class: "error", role: "alert" });
+  const trouble = el("span", { class: "error", role: "alert", hidden: true });
   const act = button([icon("undo"), "Undo"], undo, { class: "link undo", title: "Take back this turn. Jobs go on, and money stays spent." });
   const node = el("span", { class: "undo-place" }, act, trouble);
 
   async function undo() {
     const said = page.story.items.findLast((one) => one.type === "user" && !one.takenBack);
-    trouble.textContent = "";
+    trouble.hidden = true;
     act.disabled = true;
     try {
       await post("undo", { session: page.session });
       if (said) page.acts.refill(said.text);
     } catch (problem) {
       trouble.textContent = problem.words;
+      trouble.hidden = false;
     } finally {
       act.disabled = false;
     }
