@@ -9,6 +9,7 @@ from typing import Literal
 from tools.cards import Demand
 
 LONGEST_TEXT = 300  # characters of one demand
+LONGEST_HEARD = 20_000  # characters of a message that are looked at
 LONGEST_SENTENCE = 1_000  # characters that are looked at
 Rule = Literal["must", "must_not"]
 
@@ -69,6 +70,9 @@ def sentences(said: str) -> Iterator[str]:
     text = re.sub(r"^[ \t]*>.*$", "", text, flags=re.MULTILINE)
     text = re.sub(r"[“«„\"][^“”«»„\"\s]*\s[^“”«»„\"\n]*[”»“\"]", "\n", text)  # a name in quotes is no quotation
     text = re.sub(r"(?:^|(?<=\n))(?: {4,}|\t).*", "", text)
+    if len(text) > LONGEST_HEARD:  # what is demanded stands at the beginning or at the end of a long message
+        end = re.sub(r"^[^.!?;\n]*", "", text[-LONGEST_HEARD // 2 :])  # half a sentence may have lost its "not"
+        text = f"{text[: LONGEST_HEARD // 2]}\n{end}"
     for sentence in re.split(r"(?<=[.!?;])(?<!\bmax\.)(?<!e\.g\.)(?<!z\.B\.)(?<!\bca\.)\s+|\n+", text, flags=re.I):
         if sentence.strip():
             yield sentence.strip()[:LONGEST_SENTENCE]

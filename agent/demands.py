@@ -175,7 +175,7 @@ def _of_method(demands: list[Demand], script: Script) -> list[str]:
 def _of_budget(demands: list[Demand], request: Request, committed: int) -> list[str]:
     if not isinstance(request, Spend) or not request.hold_micro_usd:
         return []
-    tightest = min((demand for demand in demands if demand.value.isdigit()), key=lambda d: int(d.value), default=None)
+    tightest = min((demand for demand in demands if demand.value.isdecimal()), key=lambda d: int(d.value), default=None)
     if tightest is None or committed + request.hold_micro_usd <= int(tightest.value):
         return []
     cost = f"${request.hold_micro_usd / 1e6:.2f}" + (f" on top of ${committed / 1e6:.2f}" if committed else "")

@@ -67,7 +67,7 @@ class Pinned:
             raise Problem(f"{len(demands)} demands are too many.", f"Pin at most {MOST}.")
         listed: list[Demand] = []
         for demand in demands:
-            if not demand.text.strip() or len(demand.text) > LONGEST_TEXT:
+            if not demand.text.strip() or len(demand.text) > LONGEST_TEXT or len(demand.value) > LONGEST_TEXT:
                 raise Problem("A demand needs words.", f"Write it in 1 to {LONGEST_TEXT} characters.")
             read = found(demand.text) if demand.about == "other" and demand not in self._demands else ()
             listed += [one for one in read or (demand,) if one not in listed]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 REPO = re.compile(r"(?<![\w/.:@-])[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(?![\w/])")
@@ -49,7 +49,8 @@ _METHODS = {
     "qlora": r"BitsAndBytesConfig|load_in_4bit", "dora": r"use_dora",
 }  # fmt: skip
 _TRAINS = re.compile(r"\w*Trainer|GradScaler|Adam\w*|SGD")
-_OPTION = re.compile(r"--(?P<name>[\w-]+)[= ](?P<value>\S+)")
+_OPTION = re.compile(r"(?<!-)--(?P<name>[A-Za-z][\w-]{0,60})[= ](?P<value>\S{1,200})")
+LONGEST = 20_000  # characters of one string that are read: sums of strings may grow without end
 
 
 @dataclass
@@ -153,33 +154,35 @@ class _Reader:
             case ast.Name(id=name):
                 return self._known.get(name)
             case ast.JoinedStr(values=values):
-                parts = [self._text(v.value if isinstance(v, ast.FormattedValue) else v) for v in values]
-                return None if None in parts else "".join(part or "" for part in parts)
+                return self._joined(v.value if isinstance(v, ast.FormattedValue) else v for v in values)
             case ast.BinOp(left=left, op=ast.Add(), right=right):
-                first, second = self._text(left), self._text(right)
-                return None if first is None or second is None else first + second
+                return self._joined((left, right))
             case ast.Subscript(value=ast.Attribute(attr="environ"), slice=ast.Constant(value=str(name))):
                 return self._env.get(name)
-            case ast.Call(
-                func=ast.Attribute(attr="get" | "getenv", value=where), args=[ast.Constant(value=str(name)), *rest]
-            ) if ast.unparse(where) in ("os", "os.environ", "environ"):
-                return self._env.get(name, self._text(rest[0]) if rest else None)
-            case ast.Call(
-                func=ast.Attribute(attr="join", value=ast.Constant(value=str(glue))),
-                args=[ast.List() | ast.Tuple() as items],
-            ):
-                pieces = [self._text(item) for item in items.elts]
-                return None if None in pieces else glue.join(piece or "" for piece in pieces)
-            case ast.Call(
-                func=ast.Attribute(attr="format", value=ast.Constant(value=str(form))), args=args, keywords=[]
-            ):
-                filled = [self._text(arg) for arg in args]
-                return (
-                    None
-                    if None in filled or form.count("{}") != len(filled)
-                    else form.replace("{}", "%s") % tuple(filled)
-                )
+            case ast.Call(func=ast.Attribute(attr=method, value=owner), args=args, keywords=[]):
+                return self._called(method, owner, args)
         return None
+
+    def _called(self, method: str, owner: ast.expr, args: list[ast.expr]) -> str | None:
+        """os.environ.get, os.getenv, "…".join and "…".format; nothing else is followed."""
+        match owner, args:
+            case (
+                ast.Name(id="os" | "environ") | ast.Attribute(attr="environ"),
+                [ast.Constant(value=str(name)), *rest],
+            ):
+                if method in ("get", "getenv"):
+                    return self._env.get(name, self._text(rest[0]) if rest else None)
+            case (ast.Constant(value=str(glue)), [ast.List(elts=items) | ast.Tuple(elts=items)]) if method == "join":
+                return self._joined(items, glue)
+            case (ast.Constant(value=str(form)), _) if method == "format" and form.count("{}") == len(args):
+                words: list[ast.expr] = [ast.Constant(value=part) for part in form.split("{}")]
+                return self._joined([part for pair in zip(words, args, strict=False) for part in pair] + words[-1:])
+        return None
+
+    def _joined(self, parts: Iterable[ast.expr], glue: str = "") -> str | None:
+        texts = [self._text(part) for part in parts]
+        known = [text for text in texts if text is not None]
+        return glue.join(known)[:LONGEST] if len(known) == len(texts) else None
 
     def _word(self, name: str) -> None:
         for method, pattern in _METHODS.items():
@@ -283,7 +286,7 @@ def _take_text(script: Script, text: str) -> None:
     for match in REPO.finditer(text):
         if match[0].split("/")[0].lower() not in _FOLDERS:
             script.others.add(match[0].rstrip(".-"))
-    for licence in re.findall(r"^licen[cs]e:\s*([\w.-]+)\s*$", text, re.MULTILINE):
+    for licence in re.findall(r"^licen[cs]e:[ \t]*([\w.-]{1,60})[ \t]*$", text, re.MULTILINE):
         script.licences.add(licence.lower())
 
 

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.clauses import LONGEST_HEARD
 from agent.demands import after_rewinding, found, merged, rendered, violations
 from agent.events import DemandsSet, Entry
 from agent.ledger import Account, Ledger
 from agent.policy import judge
-from agent.script import read_script
+from agent.script import LONGEST, read_script
 from tools.cards import Demand, Spend
 
 QWEN, LLAMA = "Qwen/Qwen3-8B", "meta-llama/Llama-3.1-8B"
@@ -36,6 +37,14 @@ def heard(text: str) -> list[tuple[str, str, str]]:
         ("Fine-tune it with LoRA", [("method", "must", "lora")]),
         ("Use DPO, not PPO", [("method", "must_not", "ppo"), ("method", "must", "dpo")]),
         ("Train it without LoRA", [("method", "must_not", "lora")]),
+        ("I don't want to use PPO", [("method", "must_not", "ppo")]),
+        (f"Distill {LLAMA} into {QWEN}", [("base_model", "must", LLAMA), ("base_model", "must", QWEN)]),
+        ("No, take google/gemma-3-1b-it instead.", [("base_model", "must", "google/gemma-3-1b-it")]),
+        ("Don't go over $5", [("budget", "must", "5000000")]),
+        ("Use only models under an MIT or Apache-2.0 license", [("licence", "must", "mit"), ("licence", "must", "apache-2.0")]),
+        ("Please don't make the repo public", [("privacy", "must", "private")]),
+        ("Do not upload my data", [("privacy", "must", "local")]),
+        (f"Ne pas utiliser {LLAMA}", [("base_model", "must_not", LLAMA)]),
         ("Keep it under $3", [("budget", "must", "3000000")]),
         ("Spend at most 5 dollars on it.", [("budget", "must", "5000000")]),
         ("max. 2 USD", [("budget", "must", "2000000")]),
@@ -93,6 +102,12 @@ def test_a_demand_is_heard(said: str, demands: list[tuple[str, str, str]]) -> No
         "Make a private function for it.",
         "I have a budget.",
         "Is $3 enough?",
+        f"We use {QWEN} in production.",
+        f"Find something better than {QWEN}.",
+        'Explain what "do not publish" means.',
+        f"Error: OSError: {LLAMA} is not a local folder; use a token",
+        f"The script uses {LLAMA} and fails.",
+        "Run it on a10g-small for at most 45 minutes.",
     ],
 )
 def test_a_mention_is_no_demand(said: str) -> None:
@@ -280,6 +295,33 @@ def test_a_known_licence_of_what_is_loaded_counts() -> None:
 def test_reading_a_script_never_fails(text: str) -> None:
     read_script(text)
     read_script("x = '''" + text)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "x = '" + "-" * 200_000 + "'",
+        "a0 = 'ab'\n" + "".join(f"a{n} = a{n - 1} + a{n - 1}\n" for n in range(1, 60)),
+        "x = '100% {}'.format('a') + '{} {}'.format('a')",
+        "x = '''" + "license:\n" * 50_000 + "'''",
+        "x = '" + "a/" * 100_000 + "'",
+        "x = '" + "--a " * 50_000 + "'",
+    ],
+)
+def test_a_hostile_script_is_read_in_bounded_time_and_memory(script: str) -> None:
+    texts = read_script(script).texts
+    assert sum(len(text) for text in texts) < 60 * LONGEST + len(script)  # and the test's time limit holds
+
+
+def test_a_demand_in_a_long_message_is_heard_at_its_beginning_and_its_end_and_never_half() -> None:
+    paste = "Some words of a paper. " * 5_000
+    assert heard(f"Use {QWEN}.\n{paste}\nMax. $3") == [("base_model", "must", QWEN), ("budget", "must", "3000000")]
+    for tail in range(LONGEST_HEARD // 2 - 40, LONGEST_HEARD // 2 + 5):
+        words = f"Do not use {QWEN} "
+        assert heard("x" * 30_000 + ". " + words + "z" * (tail - len(words))) in (
+            [],
+            [("base_model", "must_not", QWEN)],
+        )
 
 
 def test_deep_nesting_is_read_as_unreadable_and_not_to_the_end() -> None:
