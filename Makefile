@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.made-from-pins
+TORCH := .venv/.has-torch
 
-.PHONY: run env test check bench test-sandbox bench-sandbox pins
+.PHONY: run env torch test check bench test-sandbox bench-sandbox pins
 run: env
 	$(BIN)/python app.py
 
@@ -15,7 +16,13 @@ $(STAMP): requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-test: env check
+# Only for the tests of the embedded model, and for those who want one. By pip, which finds a build for the CPU where one is offered.
+torch: $(TORCH)
+$(TORCH): $(STAMP) requirements-torch.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
+	@touch $@
+
+test: env torch check
 	$(BIN)/python -m tests.browser
 	$(BIN)/python -m pytest
 

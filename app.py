@@ -9,8 +9,7 @@ import sys
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000")  # else a pandas summary per queued event
 
-import spaces  # before anything that may load CUDA
-
+from agent.models import embedded  # before anything that may load CUDA; it holds the function that ZeroGPU asks for
 from agent.sandbox import levels
 from agent.sessions import Sessions
 from agent.settings import Settings
@@ -18,11 +17,6 @@ from tools.desk import Problem
 from ui import page
 
 log = logging.getLogger(__name__)
-
-
-@spaces.GPU(duration=1)  # type: ignore[untyped-decorator]  # ZeroGPU, the hardware a free account may use, starts only an app that has such a function
-def warm_up() -> bool:
-    return True
 
 
 def main() -> int:
@@ -36,6 +30,7 @@ def main() -> int:
     except Problem as problem:
         print(problem, file=sys.stderr)
         return 2
+    embedded.prepare()
     sessions.recover()
     try:
         page.launch(sessions, settings.port)

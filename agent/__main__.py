@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from agent.events import ApprovalAsked, RunEnded
+from agent.minds import Wish
 from agent.screen import Screen
 from agent.session import Session
 from agent.sessions import Sessions, Unknown
@@ -37,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return WRONG_USE
     try:
         if options.budget is not None:
-            session.set_budget(micro_usd(options.budget))
+            session.set_budget(micro_usd(options.budget), "both")
+        if options.model or options.base_url:
+            session.choose(Wish(sessions.settings.model_id, sessions.settings.model_base_url))
         return _run(session, options)
     except Problem as problem:
         print(problem, file=sys.stderr)
@@ -106,7 +109,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print each journal entry as one line of JSON")
     parser.add_argument("--model", metavar="ID", help="model id (MODEL_ID)")
     parser.add_argument("--base-url", metavar="URL", help="OpenAI-compatible server (MODEL_BASE_URL)")
-    parser.add_argument("--budget", metavar="USD", help="the most this session may spend on compute (BUDGET)")
+    parser.add_argument(
+        "--budget", metavar="USD", help="the most this session may spend, on compute and model calls together (BUDGET)"
+    )
     parser.add_argument(
         "--session", metavar="ID", default="", help="go on with this session, or give a new one this id"
     )

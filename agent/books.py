@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from agent.events import BudgetSet, Entry, Event, MoneyReserved, Of
+from agent.events import BudgetSet, Entry, Event, MoneyCorrected, MoneyReserved, Of
 from agent.ledger import Ledger, after, folded
 from tools.desk import Problem
 
@@ -41,6 +41,14 @@ class Books:
         with self._lock:
             hold = f"think-{self.ledger.reservations + 1}"
             return hold if self.reserve(hold, micro_usd, "thinking") is None else ""
+
+    def correct_thinking(self, billed: int, requests: int) -> None:
+        """Set what thinking has cost to the bill, in micro-dollars, unless a call is open or unknown to the bill."""
+        with self._lock:
+            ledger = self.ledger
+            difference = billed - ledger.thinking.spent
+            if difference and not ledger.thinking.holds and requests >= ledger.calls:
+                self.emit(MoneyCorrected(of="thinking", micro_usd=difference, source="billing"))
 
     def set_budget(self, micro_usd: int, of: Literal["compute", "thinking", "both"] = "compute") -> None:
         """The most this session may spend in all. A person's word only; no tool reaches this."""

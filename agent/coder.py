@@ -14,7 +14,8 @@ from smolagents.local_python_executor import CodeOutput
 
 from agent.events import CodeWritten, Event, Noticed, ReasoningSaid, ReplyRestarted, StepEnded, StepStarted, TextSaid
 from agent.memory import remembered
-from agent.models.router import Cancel, Done, Reasoning, Restarted, RouterModel, Text
+from agent.metered import Thinker
+from agent.models.router import Cancel, Done, Reasoning, Restarted, Text
 from agent.parsing import parse_reply
 from agent.sandbox.host import Executor, StepResult
 from agent.sandbox.levels import RUNS_CODE
@@ -38,7 +39,7 @@ class Coder(CodeAgent):
 
     def __init__(
         self,
-        model: RouterModel,
+        model: Thinker,
         tools: list[DeskTool],
         executor: Executor,
         call_tool: Callable[[str, Mapping[str, Any]], Any],

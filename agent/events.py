@@ -305,6 +305,7 @@ class ModelChosen(_Event):
     output_price: int | None = None
     cached_price: int | None = None
     free: bool = False  # a server of the user's own
+    wish: str = ""  # the id that was asked for; "": none, it is the default
     bill_to: str = ""  # the organization that pays; "": the user
     note: str = ""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from agent.events import BudgetSet, Entry, Event, MoneyCorrected, MoneyReleased, MoneyReserved, MoneySettled, Of
 
@@ -31,6 +32,7 @@ class Ledger:
     thinking: Account = Account(limit=THINKING_LIMIT)
     total: int | None = None  # for both together; None: each has its own limit only
     reservations: int = 0  # so far, for ids that are unique
+    calls: int = 0  # of models that were charged
 
     def account(self, of: Of) -> Account:
         return self.compute if of == "compute" else self.thinking
@@ -55,7 +57,8 @@ def after(ledger: Ledger, event: Event) -> Ledger:
             ledger = replace(ledger, reservations=ledger.reservations + 1)
             return _with(ledger, of, replace(account, holds={**account.holds, hold: micro_usd}))
         case MoneySettled(hold=hold, micro_usd=micro_usd):
-            return _freed(ledger, hold, micro_usd)
+            calls = ledger.calls + (hold in ledger.thinking.holds)
+            return replace(_freed(ledger, hold, micro_usd), calls=calls)
         case MoneyReleased(hold=hold):
             return _freed(ledger, hold, 0)
         case MoneyCorrected(micro_usd=micro_usd, of=of):
@@ -72,15 +75,13 @@ def folded(entries: Iterable[Entry]) -> Ledger:
     return ledger
 
 
-def _limited(ledger: Ledger, of: str, limit: int) -> Ledger:
-    """A new limit. Where there is one for both together, it moves by as much as the changed one does."""
+def _limited(ledger: Ledger, of: Literal["compute", "thinking", "both"], limit: int) -> Ledger:
+    """A new limit. Whoever raises one above the limit for both raises that, too."""
     if of == "both":
         compute, thinking = replace(ledger.compute, limit=limit), replace(ledger.thinking, limit=limit)
         return replace(ledger, compute=compute, thinking=thinking, total=limit)
-    account = ledger.account("compute" if of == "compute" else "thinking")
-    if ledger.total is not None:
-        ledger = replace(ledger, total=max(0, ledger.total + limit - account.limit))
-    return _with(ledger, "compute" if of == "compute" else "thinking", replace(account, limit=limit))
+    total = None if ledger.total is None else max(ledger.total, limit)
+    return _with(replace(ledger, total=total), of, replace(ledger.account(of), limit=limit))
 
 
 def _holder(ledger: Ledger, hold: str) -> Of | None:

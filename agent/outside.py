@@ -6,10 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.models.router import RouterModel
+from agent.events import ModelChosen
+from agent.metered import OtherPurse, Thinker
+from agent.minds import Wish
+from agent.notices import Notices
 from agent.policy import Approve
 from tools import TOOLS
 from tools.hub import HubReader
+from tools.hub_values import Bill
 from tools.jobs import job_run
 from tools.jobs.place import JobPlace
 from tools.web import Web
@@ -20,8 +24,12 @@ class Outside:
     """What a session reaches: the same for all its runs, but for the model, which needs the owner's token of the moment."""
 
     hub: Callable[[], HubReader]
-    model: Callable[[], RouterModel]  # raises Problem when there is none yet
+    choose: Callable[[Wish], ModelChosen]  # raises Problem when there is no such model, or none yet
+    kept: Callable[[ModelChosen], ModelChosen]
+    thinker: Callable[[ModelChosen], tuple[Thinker, OtherPurse | None]]  # the model, and who pays beside the session
+    bill: Callable[[], Bill | None]  # raises Problem when it may not be read
     web: Web
+    notices: Notices
     key: bytes = field(repr=False)  # the owner's, by which saved variables are known again
     place: JobPlace | None  # None: no jobs on this machine
     approve: Approve

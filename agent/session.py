@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import contextvars
 import logging
-import os
-import re
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal, TypeVar, cast
 
 from agent.approval import Approvals
 from agent.books import Books
@@ -24,6 +21,8 @@ from agent.coder import Coder, StepLimit
 from agent.events import (
     ApprovalAnswered,
     Entry,
+    Event,
+    ModelChosen,
     OutputPrinted,
     Rewound,
     RunEnded,
@@ -38,21 +37,25 @@ from agent.events import (
 from agent.jobs import Jobs
 from agent.journal import Journal
 from agent.memory import Recalled, recall
+from agent.metered import CapReached, settle_what_was_cut_short
+from agent.mind import Mind
+from agent.minds import Wish
 from agent.models.router import Cancel
 from agent.outside import Outside, tools_for
 from agent.pinned import Pinned
-from agent.policy import judge
-from agent.sandbox.files import safe_open
+from agent.policy import judge, usd
 from agent.sandbox.host import Executor, ToolCall, ToolStub
 from agent.scribe import Scribe
+from agent.shelf import Shelf
 from agent.toolbox import Toolbox
 from agent.typed import Typed, parse_typed
-from tools.cards import Answer, Delete, Demand, FileMade, Question, Spend
+from tools.cards import Answer, Demand, FileMade, RaiseCap, Request
 from tools.desk import Desk, Problem, Refused, Stopped
 
 log = logging.getLogger(__name__)
 
 LONGEST_MESSAGE = 100_000  # characters
+R = TypeVar("R", bound=Request)
 CLOSING_SECONDS = 0.25  # how long a stopped run waits for its tool calls to end by themselves
 
 
@@ -78,21 +81,20 @@ class Session:
         self._scribe = Scribe(journal)
         self._lock = threading.RLock()  # which run is going on
         self._run: _Run | None = None
-        for name in ("uploads", "work"):
-            (folder / name).mkdir(exist_ok=True)
-        if not os.path.lexists(seen := folder / "work" / "uploads"):
-            seen.symlink_to("../uploads")  # code finds a file under the name that the tools know it by
+        self._shelf = Shelf(folder)
         entries = list(journal.entries())
         past = recall(entries)
-        self._books = Books(self._scribe.emit, entries)
+        self._books = Books(self._write, entries)
         self._emit = self._books.emit
         self._pinned = Pinned(self._emit, entries, journal.entries)
         self._approvals = Approvals(self._emit, past.approvals)
         self._toolbox = Toolbox(tools_for(outside), self._emit, self._desk, past.calls)
+        self._mind = Mind(self._outside, self._books, entries)
         self._executor: Executor | None = None
         self._jobs = Jobs(self.id, outside.place, self._emit, self._books.reserve) if outside.place else None
         restarted = "The app was restarted while this ran. Nothing before that is lost: send a message to go on."
         self._close_what_was_left_open(past, restarted)
+        settle_what_was_cut_short(self._books)
         if self._jobs:
             self._jobs.resume(entries)
 
@@ -111,7 +113,7 @@ class Session:
                 f"The message has {len(text):,} characters; {LONGEST_MESSAGE:,} is the most.", "Attach it as a file."
             )
         for name in files:
-            if not self._upload(name).is_file():
+            if not self._shelf.has(name):
                 raise Problem(f"There is no uploaded file {name!r}.", "Upload it again.")
         typed = parse_typed(text, self._toolbox.tools) if text.startswith("/") else None
         with self._lock:
@@ -162,9 +164,18 @@ class Session:
         if self._jobs and self._jobs.open:
             threading.Thread(target=self._jobs.cancel_open, name=f"cancel-{self.id}", daemon=True).start()
 
-    def set_budget(self, micro_usd: int) -> None:
-        """The most this session may spend on compute in all. A person's word only; no tool reaches this."""
-        self._books.set_budget(micro_usd)
+    def set_budget(self, micro_usd: int, of: Literal["compute", "thinking", "both"] = "compute") -> None:
+        """The most this session may spend in all. A person's word only; no tool reaches this."""
+        self._books.set_budget(micro_usd, of)
+
+    @property
+    def chosen(self) -> ModelChosen | None:
+        """The model it thinks with; None before its first run."""
+        return self._mind.chosen
+
+    def choose(self, wish: Wish) -> ModelChosen:
+        """Think with another model from the next run on. Raises Problem when there is no such model."""
+        return self._mind.choose(wish)
 
     def follow(self, after_seq: int = 0) -> Iterator[Entry]:
         """Entries after a seq, live, until no run is going on and everything is told."""
@@ -192,25 +203,11 @@ class Session:
 
     def upload(self, name: str, source: Path) -> str:
         """Copy a file into the session's uploads; returns the name it has there."""
-        plain = re.sub(r"[^\w.\- ]", "_", Path(name).name).lstrip(".")[-100:] or "file"
-        stem, suffix = Path(plain).stem, Path(plain).suffix
-        folder = self.folder / "uploads"
-        folder.mkdir(parents=True, exist_ok=True)
-        for n in range(1, 1000):
-            target = folder / (f"{stem}{suffix}" if n == 1 else f"{stem}-{n}{suffix}")
-            try:
-                with source.open("rb") as data, target.open("xb") as copy:
-                    shutil.copyfileobj(data, copy)
-            except FileExistsError:
-                continue
-            return target.name
-        raise Problem(f"There are too many files called {name!r}.", "Rename it.")
+        return self._shelf.upload(name, source)
 
     def file(self, path: str) -> BinaryIO:
         """Open a file of this session's jobs or uploads. Raises Problem for anything else, links included."""
-        if path.partition("/")[0] not in ("jobs", "uploads"):
-            raise Problem(f"There is no file {path!r} to be had from this session.", "Ask for what a job left.")
-        return safe_open(self.folder, path)
+        return self._shelf.open(path)
 
     def close(self) -> None:
         """End the run and let go of the child, the followers and the journal. Jobs go on."""
@@ -242,6 +239,12 @@ class Session:
         except Stopped:
             who = "The app was closed while this ran." if run.closing else "You stopped this run."
             why, message = "stopped", f"{who} Send a message to go on."
+        except CapReached:
+            why = "budget"
+            limit = usd(self._books.ledger.thinking.limit)
+            message = (
+                f"The limit of {limit} for thinking does not allow the next call. Raise it and send a message to go on."
+            )
         except StepLimit:
             why = "step_limit"
             message = f"All {self._outside.max_steps} steps of this run are used up. Send a message to go on."
@@ -257,7 +260,7 @@ class Session:
                 run.ended.set()
 
     def _work(self, run: _Run) -> str:
-        model = self._outside.model()
+        model = self._mind.thinker(self._ask_for_more)
         facts = self._child().report()
         self._emit(SandboxReported(level=str(facts["level"]), facts=facts))
         past = recall(self._journal.entries())
@@ -275,6 +278,12 @@ class Session:
         )
         coder.memory.steps = past.steps
         return coder.run_to_end(task.task)
+
+    def _ask_for_more(self, request: RaiseCap) -> tuple[Answer, RaiseCap]:
+        run = self._run
+        if run is None:
+            raise Stopped
+        return self._judge("", request, run.cancel.event)
 
     def _call_typed(self, typed: Typed) -> str:
         self._toolbox.call(typed.tool, (), typed.arguments, by="user")
@@ -304,6 +313,8 @@ class Session:
                 self._emit(end)
             finally:  # a full disk must not keep the session busy for ever
                 self._run = None
+        if coder and not run.closing:
+            threading.Thread(target=self._mind.reconcile, name=f"bill-{self.id}", daemon=True).start()
 
     def _child(self) -> Executor:
         if self._executor is None:
@@ -315,6 +326,10 @@ class Session:
 
     def _call_from_code(self, call: ToolCall) -> Any:
         return self._toolbox.call(call.name, call.args, call.kwargs, by="agent", step=self._step())
+
+    def _write(self, event: Event) -> None:
+        self._scribe.emit(event)
+        self._outside.notices.take(self.id, event)
 
     def _printed(self, text: str) -> None:
         self._emit(OutputPrinted(step=self._step(), text=text))
@@ -355,12 +370,11 @@ class Session:
             stop=stop,
         )
 
-    def _judge(
-        self, call: str, request: Spend | Delete | Question, stop: threading.Event
-    ) -> tuple[Answer, Spend | Delete | Question]:
+    def _judge(self, call: str, request: R, stop: threading.Event) -> tuple[Answer, R]:
         pinned = self._pinned
         verdict = judge(request, self._outside.approve, self._books.ledger, pinned.demands, pinned.made)
         if verdict.do == "ask":
+            self._outside.notices.asked(self.id, request)
             said: ApprovalAnswered = self._approvals.ask(call, request, stop)
         else:
             yes = verdict.do == "allow"
@@ -370,10 +384,7 @@ class Session:
                 raise Refused(verdict.reason, verdict.hint)
         if said.answer.verdict == "yes":
             pinned.agreed(said.request)
-        return said.answer, said.request  # type: ignore[return-value]  # an edit keeps the kind
-
-    def _upload(self, name: str) -> Path:
-        return self.folder / "uploads" / Path(name).name
+        return said.answer, cast(R, said.request)  # an edit keeps the kind
 
     def _close_what_was_left_open(self, past: Recalled, message: str) -> None:
         """A process ended in the middle of a run: close in the journal what that left open, so that the user can go on."""

@@ -13,12 +13,14 @@ from pathlib import Path
 from agent.branches import standing
 from agent.events import Entry, RunEnded, UserSaid
 from agent.journal import Header, Journal, read_header
-from agent.models.router import RouterModel
+from agent.minds import Minds, ModelFacts, Wish, selected
+from agent.models.selection import Selection
+from agent.notices import Notices
 from agent.outside import Outside
 from agent.sandbox import confine
 from agent.sandbox.seal import owner_key
 from agent.session import Session
-from agent.settings import DEFAULT_MODEL, ROUTER_URL, Settings
+from agent.settings import Settings
 from tools.desk import Problem
 from tools.hub import Hub
 from tools.jobs.local import LocalJobs
@@ -43,14 +45,6 @@ class Summary:
     entries: int
 
 
-@dataclass(frozen=True)
-class ModelFacts:
-    model_id: str
-    base_url: str
-    ready: bool
-    missing: str  # one sentence: what is missing and how to add it; "" when ready
-
-
 class Sessions:
     """All sessions of this app. One per process and data folder is usual; a session itself is held by one process."""
 
@@ -65,6 +59,9 @@ class Sessions:
                 "Set DATA_DIR to a folder of yours.",
             ) from None
         self._web = Web(settings.places)
+        self.minds = Minds(settings, self._web, self._token)
+        webhook, web = settings.webhook_url, self._web
+        self._notices = Notices((lambda said: web.tell(webhook, said)) if webhook else None, settings.page_url)
         self._open: dict[str, Session] = {}
         self._tokens: dict[str, str] = {}  # owner -> Hugging Face token; in memory only
         self._summaries: dict[str, tuple[tuple[int, int], Summary]] = {}
@@ -78,8 +75,10 @@ class Sessions:
         header = Header(session=id, owner=owner, created=round(time.time(), 3))
         with self._lock:
             session = self._start(Journal(self._path(id), header))
-        if self.settings.budget_micro_usd:
-            session.set_budget(self.settings.budget_micro_usd)
+        if self.settings.budget_micro_usd is not None:
+            session.set_budget(self.settings.budget_micro_usd, "both")
+        if self.settings.thinking_micro_usd is not None:
+            session.set_budget(self.settings.thinking_micro_usd, "thinking")
         return session
 
     def open(self, id: str, owner: str) -> Session:
@@ -137,29 +136,21 @@ class Sessions:
         self._tokens.pop(owner, None)
 
     def model(self, owner: str) -> ModelFacts:
-        base_url = self.settings.model_base_url or ROUTER_URL
-        missing = ""
-        if not self.settings.model_base_url and not self._token(owner):
-            missing = (
-                "Sign in with Hugging Face to give the agent a model to think with."
-                if self.settings.on_space
-                else "There is no model yet: set HF_TOKEN to use Hugging Face's models, or MODEL_BASE_URL to use your own server."
-            )
-        return ModelFacts(self.settings.model_id or DEFAULT_MODEL, base_url, not missing, missing)
+        return self.minds.facts(owner)
+
+    def thinks_with(self, owner: str, id: str) -> Selection:
+        """The model of a session, or of a new one where id is "". Raises Problem when there is none."""
+        chosen = self.open(id, owner).chosen if id else None
+        return selected(chosen or self.minds.choose(owner, Wish()), self.settings.places.router_url)
+
+    def think_with(self, owner: str, id: str, model: str, base_url: str, bill_to: str) -> Selection:
+        """Choose for a session; the next run thinks with it. Raises Problem for what is not offered."""
+        chosen = self.open(id, owner).choose(Wish(model, base_url, bill_to))
+        return selected(chosen, self.settings.places.router_url)
 
     def _token(self, owner: str) -> str:
         own = "" if self.settings.on_space else self.settings.hf_token  # a Space's own token is not its visitors'
         return self._tokens.get(owner) or own
-
-    def _model(self, owner: str, session: str) -> RouterModel:
-        facts = self.model(owner)
-        if not facts.ready:
-            raise Problem(facts.missing)
-        if self.settings.model_base_url:  # a stranger's server never sees the Hugging Face token
-            return RouterModel(facts.model_id, facts.base_url, self.settings.model_api_key)
-        return RouterModel(
-            facts.model_id, facts.base_url, self._token(owner), bill_to=self.settings.bill_to, session_id=session
-        )
 
     # --- opening ---
 
@@ -169,8 +160,12 @@ class Sessions:
         folder.mkdir(exist_ok=True, mode=0o700)
         outside = Outside(
             hub=lambda: Hub(self._token(owner), self.settings.places.hf_endpoint),
-            model=lambda: self._model(owner, id),
+            choose=lambda wish: self.minds.choose(owner, wish),
+            kept=lambda chosen: self.minds.kept(owner, chosen),
+            thinker=lambda chosen: self.minds.thinker(owner, chosen, id),
+            bill=lambda: Hub(self._token(owner), self.settings.places.hf_endpoint).inference_bill(id),
             web=self._web,
+            notices=self._notices,
             key=owner_key(self.settings.data_dir, owner),
             place=None if self.settings.on_space else LocalJobs(folder),
             approve=self.settings.approve,

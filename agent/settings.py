@@ -13,7 +13,7 @@ from agent.policy import Approve
 from tools.desk import Problem
 from tools.web import Places
 
-ROUTER_URL = "https://router.huggingface.co/v1"
+ROUTER_URL = Places.router_url
 DEFAULT_MODEL = "zai-org/GLM-5.3-Flash"
 
 
@@ -27,10 +27,17 @@ class Settings:
     hf_token: str = field(default="", repr=False)
     bill_to: str = ""
     on_space: bool = False
-    budget_micro_usd: int = 0
+    budget_micro_usd: int | None = None  # for compute and thinking together; None: the limit of each
+    thinking_micro_usd: int | None = None  # a session's limit for model calls; None: the usual one
     approve: Approve = "ask"
     max_steps: int = 60
     port: int = 7860
+    webhook_url: str = field(default="", repr=False)  # Slack-compatible; it may be a secret
+    page_url: str = ""  # where notices send people
+    # Whether visitors without a token of their own may think with hf_token, and for how much.
+    allow_owner_token: bool = False
+    owner_cap_per_visitor: int = 100_000  # micro-dollars per visitor and UTC day
+    owner_cap_per_day: int = 2_000_000  # micro-dollars per UTC day, all visitors together
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -44,9 +51,15 @@ class Settings:
             hf_token=environ.get("HF_TOKEN", "").strip(),
             bill_to=environ.get("BILL_TO", "").strip(),
             on_space=on_space,
-            budget_micro_usd=micro_usd(environ.get("BUDGET", "0")),
+            budget_micro_usd=_amount(environ, "BUDGET"),
+            thinking_micro_usd=_amount(environ, "THINKING_BUDGET"),
             max_steps=_positive(environ, "MAX_STEPS", 60),
             port=_positive(environ, "PORT", 7860),
+            webhook_url=environ.get("WEBHOOK_URL", "").strip(),
+            page_url=_page_url(environ),
+            allow_owner_token=environ.get("ALLOW_OWNER_TOKEN", "").strip() == "1",
+            owner_cap_per_visitor=micro_usd(environ.get("OWNER_CAP_PER_VISITOR") or "0.10"),
+            owner_cap_per_day=micro_usd(environ.get("OWNER_CAP_PER_DAY") or "2"),
         )
 
 
@@ -59,6 +72,16 @@ def micro_usd(dollars: str) -> int:
     if not 0 <= value <= 100_000:
         raise Problem(f"{dollars!r} is no amount of dollars.", "Write it like 3 or 0.50.")
     return round(value * 1_000_000)
+
+
+def _page_url(environ: Mapping[str, str]) -> str:
+    if host := environ.get("SPACE_HOST"):
+        return f"https://{host}/"
+    return f"http://127.0.0.1:{environ.get('PORT') or 7860}/"
+
+
+def _amount(environ: Mapping[str, str], name: str) -> int | None:
+    return micro_usd(environ[name]) if environ.get(name) else None
 
 
 def _data_dir(environ: Mapping[str, str], on_space: bool) -> Path:

@@ -21,9 +21,9 @@ from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import default_client_factory, hf_raise_for_status, parse_ratelimit_headers
 
 from tools.desk import Problem
-from tools.hub_values import KINDS, Kind, PaperFacts, Repo
+from tools.hub_values import KINDS, Account, Bill, Kind, PaperFacts, Repo
 
-__all__ = ["KINDS", "Hub", "HubReader", "HubWriter", "Kind", "NotThere", "PaperFacts", "Repo", "WritableHub"]
+__all__ = ["KINDS", "Account", "Hub", "HubReader", "HubWriter", "Kind", "NotThere", "PaperFacts", "Repo", "WritableHub"]
 
 _SECONDS_IN_ALL = 30.0
 _LIMIT_BYTES = 10_000_000
@@ -38,6 +38,7 @@ class HubReader(Protocol):
     """What may be read of the Hub. Every method raises Problem in words; none takes longer than half a minute."""
 
     def whoami(self) -> str: ...
+    def inference_bill(self, session: str) -> Bill | None: ...
     def search(self, kind: Kind, query: str, limit: int) -> list[Repo]: ...
     def repo(self, kind: Kind, id: str) -> Repo: ...
     def papers_search(self, query: str, limit: int) -> list[PaperFacts]: ...
@@ -64,13 +65,25 @@ class Hub:
 
     def whoami(self) -> str:
         """The name of the account that the token belongs to. Raises Problem without a token, or with one that is void."""
+        return self.account().name
+
+    def account(self) -> Account:
+        """The token's account, and the organizations it belongs to. Raises as whoami does."""
         if not self._token:
             raise Problem("Nobody is signed in.", "Sign in with Hugging Face, or set HF_TOKEN.")
         said = self._json("your account", "/api/whoami-v2")
         name = said.get("name") if isinstance(said, dict) else None
         if not isinstance(name, str) or not name:
             raise Problem("The Hub did not say whose token this is.", "Try again, or use another token.")
-        return name
+        return Account.read(said)
+
+    def inference_bill(self, session: str) -> Bill | None:
+        """What the model calls of a session have cost by the account's bill; None: the bill does not know it yet.
+
+        Raises Problem when the token may not read the bill.
+        """
+        what = "the bill for model calls"
+        return Bill.read(self._json(what, "/api/settings/billing/usage-by-inference-session"), session)
 
     def search(self, kind: Kind, query: str, limit: int) -> list[Repo]:
         """Find repositories, the Hub's best first; for Spaces by meaning, and only those that run."""

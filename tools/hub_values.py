@@ -4,11 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
 from typing import Any, Literal, get_args
 
 Kind = Literal["model", "dataset", "space"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _FOLDERS: dict[Kind, str] = {"model": "", "dataset": "datasets/", "space": "spaces/"}
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What model calls have cost so far, and how many of them the bill knows of."""
+
+    micro_usd: int
+    requests: int
+
+    @classmethod
+    def read(cls, said: Any, session: str) -> Bill | None:
+        """The session's part of the account's usage, over all periods; what makes no sense in it is passed over."""
+        cents, requests, known = Decimal(0), 0, False
+        for period in _list_in(said, "periods"):
+            for one in _list_in(period, "sessions"):
+                if not isinstance(one, dict) or one.get("id") != session:
+                    continue
+                cost, count = one.get("costCents"), one.get("requestCount")
+                if isinstance(cost, int | float) and 0 <= cost < 1e9 and isinstance(count, int):
+                    known, cents, requests = True, cents + Decimal(str(cost)), requests + count
+        return cls(int((cents * 10_000).to_integral_value(ROUND_CEILING)), requests) if known else None
+
+
+def _list_in(said: Any, name: str) -> list[Any]:
+    found = said.get(name) if isinstance(said, dict) else None
+    return found if isinstance(found, list) else []
 
 
 @dataclass(frozen=True)
@@ -75,6 +102,46 @@ class Repo:
             sdk=_word(data.get("sdk")),
             stage=_word(runtime.get("stage")),
             hardware=_word(_mapping(runtime.get("hardware")).get("current")),
+        )
+
+
+@dataclass(frozen=True)
+class Organization:
+    """An organization as one of its members sees it. can_pay: it pays for inference and jobs of its members."""
+
+    name: str
+    can_pay: bool
+    plan: str  # "team", "enterprise" and so on; "" without one
+    limit_reached: bool  # of what its administrators let it spend
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user as the Hub knows the owner of a token. can_pay: has a way to pay beyond the free credit."""
+
+    name: str
+    can_pay: bool
+    plan: str  # "pro", or "" for the free one
+    organizations: tuple[Organization, ...]
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Account:
+        """Raises KeyError when data has no name."""
+        orgs = data.get("orgs")
+        return cls(
+            name=str(data["name"]),
+            can_pay=data.get("canPay") is True,
+            plan="pro" if data.get("isPro") is True else "",
+            organizations=tuple(
+                Organization(
+                    name=org["name"],
+                    can_pay=org.get("canPay") is True,
+                    plan=_word(org.get("plan")),
+                    limit_reached=org.get("spendLimitReached") is True,
+                )
+                for org in (orgs if isinstance(orgs, list) else [])
+                if isinstance(org, dict) and _word(org.get("name"))
+            ),
         )
 
 

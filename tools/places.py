@@ -14,6 +14,7 @@ _VARIABLES = {
     "dataset_viewer_url": "DATASET_VIEWER_URL",
     "semantic_scholar_url": "SEMANTIC_SCHOLAR_URL",
     "github_api_url": "GITHUB_API_URL",
+    "router_url": "HF_ROUTER_URL",
 }
 
 
@@ -26,6 +27,7 @@ class Places:
     dataset_viewer_url: str = "https://datasets-server.huggingface.co"
     semantic_scholar_url: str = "https://api.semanticscholar.org"
     github_api_url: str = "https://api.github.com"
+    router_url: str = "https://router.huggingface.co/v1"
 
     def __post_init__(self) -> None:
         for name, variable in _VARIABLES.items():
@@ -37,7 +39,7 @@ class Places:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Places:
-        """Read HF_ENDPOINT, ARXIV_URL, DATASET_VIEWER_URL, SEMANTIC_SCHOLAR_URL, GITHUB_API_URL; empty means unset."""
+        """Read HF_ENDPOINT, ARXIV_URL and so on, as named in _VARIABLES; empty means unset."""
         return cls(**{name: environ[variable] for name, variable in _VARIABLES.items() if environ.get(variable)})
 
     @property

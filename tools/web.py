@@ -165,23 +165,42 @@ class Web:
         accept: str = "",
         limit_bytes: int = 25 * MB,
         anywhere: bool = False,
+        fresh: bool = False,
         check: Callable[[], None] = lambda: None,
     ) -> Page:
         """Read a URL to its end; any status but 429 is returned for the caller to judge.
 
         anywhere: also hosts that are not among the places, by https and at public addresses only.
+        fresh: do not answer from memory; for those who keep what they read themselves.
         check: called often while waiting; what it raises ends the request at once.
         Raises Problem when the address is not allowed, the host unreachable or silent, the answer too big or too slow,
         or when the host says that it is asked too much and a short wait does not help.
         """
         full = str(httpx2.URL(url, params=dict(params))) if params else url
         key = f"{accept} {full}"
-        if page := self._cache.get(key):
+        if not fresh and (page := self._cache.get(key)):
             return page
         page = _run(self._get(full, accept, limit_bytes, anywhere), check)
-        if page.status == 200:
+        if page.status == 200 and not fresh:
             self._cache.put(key, page)
         return page
+
+    def tell(self, url: str, said: Mapping[str, Any]) -> int:
+        """Post JSON to an address that the operator named; returns the status. What is answered is not read.
+
+        Raises Problem when nobody answers. The address may be a secret and is in no message.
+        """
+        return _run(self._tell(url, said), lambda: None)
+
+    async def _tell(self, url: str, said: Mapping[str, Any]) -> int:
+        try:
+            async with (
+                asyncio.timeout(SECONDS_OF_SILENCE),
+                self._client.stream("POST", url, json=dict(said)) as response,
+            ):
+                return response.status_code
+        except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL, UnicodeError, ValueError) as error:
+            raise Problem(f"The webhook could not be reached ({type(error).__name__}).", "Check WEBHOOK_URL.") from None
 
     async def _get(self, url: str, accept: str, limit_bytes: int, anywhere: bool) -> Page:
         host = urlsplit(url).hostname or ""

@@ -12,6 +12,7 @@ from gradio.themes.utils.fonts import LocalFont
 
 from ui.assets import HASH
 from ui.login import Login
+from ui.model_routes import Models
 from ui.routes import PREFIX, routes
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ HEAD = f"""
 <link rel="stylesheet" href=".{PREFIX}/static/{HASH}/style.css">
 <link rel="stylesheet" href=".{PREFIX}/static/{HASH}/timeline.css">
 <link rel="stylesheet" href=".{PREFIX}/static/{HASH}/cards.css">
+<link rel="stylesheet" href=".{PREFIX}/static/{HASH}/models.css">
 <script type="module" src=".{PREFIX}/static/{HASH}/main.js"></script>
 """
 
@@ -36,8 +38,11 @@ class Page:
     launch: dict[str, Any]
 
 
-def build(sessions: Sessions, environ: Mapping[str, str]) -> Page:
-    """Make the page of an app. environ says where it runs and whether sign-in is configured."""
+def build(sessions: Sessions, environ: Mapping[str, str], models: Models | None = None) -> Page:
+    """Make the page of an app. environ says where it runs and whether sign-in is configured.
+
+    models: what the user may choose to think with; None where nothing can be chosen.
+    """
     login = Login.from_environment(environ)
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as demo, gr.Row(elem_id="ml-intern"):
         with gr.Column(elem_id="ml-side", min_width=0):
@@ -52,7 +57,7 @@ def build(sessions: Sessions, environ: Mapping[str, str]) -> Page:
     return Page(
         demo,
         {
-            "app_kwargs": {"routes": routes(sessions, login)},
+            "app_kwargs": {"routes": routes(sessions, login, models)},
             "head": HEAD,
             "theme": _theme(),
             "ssr_mode": False,
@@ -65,7 +70,10 @@ def build(sessions: Sessions, environ: Mapping[str, str]) -> Page:
 
 def launch(sessions: Sessions, port: int) -> None:
     """Open the page and serve it until the process is told to end."""
-    page = build(sessions, os.environ)
+    minds = sessions.minds
+    listed = (minds.choices.listing, minds.choices.own, minds.choices.payers)
+    models = Models(*listed, sessions.thinks_with, sessions.think_with, minds.inside)
+    page = build(sessions, os.environ, models)
     page.demo.launch(server_port=port, **page.launch)
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from urllib.parse import quote
 
+from gradio import Request as GradioRequest
+from gradio.context import LocalContext
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -26,6 +28,7 @@ from tools.desk import Problem
 from ui.assets import asset
 from ui.guard import Refusal, check_origin, read_form
 from ui.login import Asker, Login, NotLetIn
+from ui.model_routes import Door, ModelRoutes, Models
 from ui.stream import EventStream
 
 if TYPE_CHECKING:
@@ -72,14 +75,15 @@ class _Demands(_In):
 
 class _Budget(_In):
     usd: float = Field(ge=0, le=100_000, allow_inf_nan=False)
+    of: Literal["compute", "thinking", "both"] = "compute"
 
 
 class _Token(_Form):
     token: str = Field(max_length=400)
 
 
-def routes(sessions: Sessions, login: Login) -> list[Route]:
-    """The routes of one app, for launch(app_kwargs={"routes": ...})."""
+def routes(sessions: Sessions, login: Login, models: Models | None = None) -> list[Route]:
+    """The routes of one app, for launch(app_kwargs={"routes": ...}). models: None where none can be chosen."""
     api = _Api(sessions, login)
     reads = {
         "events": api.events,
@@ -97,6 +101,9 @@ def routes(sessions: Sessions, login: Login) -> list[Route]:
         "budget": api.budget,
         "token": api.token,
     }
+    if models:
+        choosing = ModelRoutes(models, Door(api._asker, api._known, api._open))
+        reads["models"], writes["model"] = choosing.offered, choosing.choose
     return [
         Route(f"{PREFIX}/static/{{version}}/{{name:path}}", _asset, methods=["GET"]),
         *(Route(f"{PREFIX}/{path}", api.guarded(endpoint), methods=["GET"]) for path, endpoint in reads.items()),
@@ -221,6 +228,7 @@ class _Api:
     async def send(self, request: Request) -> Response:
         form = await read_form(request, _Send)
         session = await self._open(form.session, self._known(request))
+        LocalContext.request.set(GradioRequest(request))  # on ZeroGPU the visitor's quota is found by it
         run = await _settled(partial(session.send, form.text, form.files, replace=form.replace))
         return JSONResponse({"run": run})
 
@@ -271,7 +279,7 @@ class _Api:
     async def budget(self, request: Request) -> Response:
         form = await read_form(request, _Budget)
         session = await self._open(form.session, self._known(request))
-        await run_in_threadpool(session.set_budget, round(form.usd * 1_000_000))
+        await run_in_threadpool(session.set_budget, round(form.usd * 1_000_000), form.of)
         return JSONResponse({})
 
     async def token(self, request: Request) -> Response:

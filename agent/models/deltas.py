@@ -30,6 +30,13 @@ class Restarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing is said yet, and why: others are served first, or a model is being loaded."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens, as the provider counted them. None: it did not say."""
 
@@ -56,7 +63,7 @@ class Done:
     tool_calls: tuple[ToolCall, ...] = ()
 
 
-Delta = Text | Reasoning | Restarted | Done
+Delta = Text | Reasoning | Restarted | Waiting | Done
 
 
 class Cancel:

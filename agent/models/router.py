@@ -60,14 +60,20 @@ class RouterModel(Model):
         return f"RouterModel({self.model_id!r}, {self._endpoint.base_url!r})"
 
     def stream(
-        self, messages: Sequence[ChatMessage | dict[str, Any]], *, stop_words: Sequence[str] = (), cancel: Cancel
+        self,
+        messages: Sequence[ChatMessage | dict[str, Any]],
+        *,
+        stop_words: Sequence[str] = (),
+        cancel: Cancel,
+        max_tokens: int | None = None,
     ) -> Iterator[Delta]:
-        """Ask for one reply; yield what is said as it is said, Done last.
+        """Ask for one reply, of at most max_tokens; yield what is said as it is said, Done last.
 
         A failure that may pass is met with another attempt, told as Restarted. Raises Problem when no reply is to be
         had, and Stopped as soon as cancel is set; the request is then ended at the server, too.
         """
-        return self._converse(self._body(messages, stop_words), cancel)
+        options = {"max_tokens": max_tokens} if max_tokens else None
+        return self._converse(self._body(messages, stop_words, options=options), cancel)
 
     def generate(
         self,

@@ -15,6 +15,7 @@ from agent.session import Session
 from agent.sessions import Sessions
 from agent.settings import Settings
 from tests.doubles.model_server import ModelServer, Reply, Script
+from tools.places import Places
 
 PATIENCE = 20.0  # seconds; what takes longer hangs
 
@@ -26,6 +27,32 @@ def living(folder: Path, script: Script | Sequence[Reply], **settings: Any) -> I
     """One session of an app of its own. settings override agent.settings.Settings."""
     with ModelServer(script) as server:
         sessions = Sessions(Settings(data_dir=folder, model_id="scripted", model_base_url=server.base_url, **settings))
+        try:
+            yield sessions.create("local"), server
+        finally:
+            sessions.close()
+
+
+LISTED = {
+    "id": "ada/thinker",
+    "providers": [
+        {"provider": "small", "status": "live", "context_length": 8_000, "pricing": {"input": 0.1, "output": 0.1}},
+        {"provider": "swift", "status": "live", "context_length": 200_000, "pricing": {"input": 3, "output": 15}},
+    ],
+}
+"""A model of the router: $3 and $15 per million tokens at the provider that reads enough."""
+
+
+@contextmanager
+def paid(folder: Path, script: Script | Sequence[Reply], **settings: Any) -> Iterator[tuple[Session, ModelServer]]:
+    """As living, with a model that costs money and a user whose token pays for it."""
+    with ModelServer(script, models=[LISTED]) as server:
+        defaults: dict[str, Any] = {
+            "model_id": "ada/thinker",
+            "hf_token": "hf_" + "x" * 30,
+            "places": Places(router_url=server.base_url, hf_endpoint=server.base_url),
+        }
+        sessions = Sessions(Settings(data_dir=folder, **(defaults | settings)))
         try:
             yield sessions.create("local"), server
         finally:

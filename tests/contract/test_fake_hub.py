@@ -22,6 +22,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from agent.models.listing import read_listing
+from tests.doubles import router_list
 from tests.doubles.hub import FakeHub, Fault, content
 from tools.hub import Hub, PaperFacts
 from tools.papers import arxiv
@@ -42,6 +44,7 @@ RESTS_ON_NO_RECORDING = (
     "GET /papers/{id}.md",
     "DELETE /api/repos/delete",
     "GET /.well-known/openid-configuration, /oauth/authorize, /oauth/userinfo, /oauth/jwks; POST /oauth/token",
+    "GET router/v1/models (only the example of its documentation)",
     "GET arxiv.org/html when there is none, arxiv.org/pdf, ar5iv",
 )
 
@@ -103,6 +106,28 @@ def test_a_recorded_model_is_read_in_full() -> None:
     assert (repo.licence, repo.tasks, repo.parameters) == ("apache-2.0", ("sentence-similarity",), 11_684_096)
     assert (repo.downloads, repo.last_modified, len(repo.files)) == (285_986, "2024-11-05", 28)
     assert len(repo.trained_on) == 13
+
+
+@recorded
+def test_the_routers_list_looks_as_documented_and_is_read_in_full() -> None:
+    real = read("inference-router/v1-models.docs.json")
+    fake = router_list.listing(*router_list.MODELS)
+    assert fake.keys() == real.keys()
+    [entry] = real["data"]
+    for model in fake["data"]:
+        assert_same_shape(model, entry, tuple(entry))
+        assert model.keys() == entry.keys()
+    fullest = max(entry["providers"], key=len)
+    for told in (told for model in fake["data"] for told in model["providers"] if "pricing" in told):
+        assert_same_shape(told, fullest, tuple(fullest))
+        assert told.keys() == fullest.keys()
+    [listed] = read_listing(json.dumps(real).encode(), 0.0).models
+    assert [(one.name, one.live, one.window) for one in listed.providers] == [
+        (told["provider"], told["status"] == "live", told.get("context_length")) for told in entry["providers"]
+    ]
+    assert [one.price_out and one.price_out / 1e6 for one in listed.providers] == [
+        told.get("pricing", {}).get("output") for told in entry["providers"]
+    ]
 
 
 @recorded

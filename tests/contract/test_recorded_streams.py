@@ -27,10 +27,26 @@ if not FOLDERS:
     pytest.skip(f"no recordings in {FIXTURES}; set ML_INTERN_FIXTURES", allow_module_level=True)
 
 FILES = sorted(path for folder in FOLDERS for path in folder.iterdir() if not path.name.endswith(".request.json"))
-STREAMS = [p for p in FILES if p.name.endswith((".sse", ".chunks.txt")) or "choice_stream" in p.name]
-WHOLE = [p for p in FILES if p.suffix == ".json" and p not in STREAMS and "choices" in json.loads(p.read_bytes())]
+
+
+def request(path: Path) -> dict[str, Any]:
+    """The request that a recording answers, with the answer's status; empty where it was not kept."""
+    kept = path.with_name(path.name.rpartition(".")[0] + ".request.json")
+    content = json.loads(kept.read_bytes()) if kept.is_file() else {}
+    assert isinstance(content, dict)
+    return content
+
+
+def content(path: Path) -> Any:
+    return json.loads(path.read_bytes()) if path.suffix == ".json" else None
+
+
+REFUSALS = [p for p in FILES if request(p).get("status", 200) >= 400]
+STREAMS = [p for p in FILES if p.name.endswith((".sse", ".chunks.txt")) or isinstance(content(p), list)]
+WHOLE = [p for p in FILES if p not in STREAMS + REFUSALS and "choices" in (content(p) or {})]
+NO_CHAT = [p for p in FILES if request(p).get("method") == "GET" or p.name == "v1-models.docs.json"]
 FAILURES = {
-    "js_cerebras_stream_200_1.sse": "damaged",  # the recording itself ends in half a line
+    "js_cerebras_stream_200_1.sse": "damaged",  # a line of the recording itself breaks off
     "vai_cohere-tool-call.chunks.txt": "no chat completion",  # Cohere's own form
     "pai_groq_tool_use_failed_stream.0.sse": "Tool call validation failed",
     "pai_openrouter_stream_error.sse": "Token limit reached",
@@ -48,11 +64,21 @@ class Recording:
 
 
 def chunks(path: Path) -> list[dict[str, Any]]:
+    """The JSON of a recording, up to a line that is none and to an error."""
     if path.suffix == ".json":
-        content = json.loads(path.read_bytes())
-        return content if isinstance(content, list) else [content]
+        whole = content(path)
+        return whole if isinstance(whole, list) else [whole]
     lines = [line.removeprefix("data:").strip() for line in path.read_text("utf-8").splitlines()]
-    return [json.loads(line) for line in lines if line.startswith("{")]
+    found: list[dict[str, Any]] = []
+    for line in lines:
+        if line.startswith("{"):
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                break
+            if "error" in found[-1]:
+                return found[:-1]
+    return found
 
 
 def plainly(path: Path) -> Recording:
@@ -75,6 +101,8 @@ def plainly(path: Path) -> Recording:
 
 def served(path: Path) -> Reply:
     """The recording as an answer. Where only its chunks were kept, they get their frame back."""
+    if path in REFUSALS:
+        return Reply(status=request(path)["status"], body=path.read_text("utf-8"))
     if path.suffix == ".sse":
         return Reply(raw=path.read_bytes(), raw_piece=997)
     if path in WHOLE:
@@ -129,13 +157,41 @@ def test_a_recorded_reply_ends_in_code_in_text_or_in_a_line_to_the_model(server:
 
 
 @pytest.mark.parametrize("path", [p for p in STREAMS if p.name in FAILURES], ids=lambda path: path.name)
-def test_a_recording_that_is_no_whole_reply_ends_in_a_clear_problem(server: ModelServer, path: Path) -> None:
+def test_a_recording_that_is_no_whole_reply_is_told_up_to_its_break_and_ends_in_a_clear_problem(
+    server: ModelServer, path: Path
+) -> None:
+    told: list[Delta] = []
+    model = RouterModel("recorded", server.base_url, attempts=1)
     with pytest.raises(Problem, match=FAILURES[path.name]) as problem:
+        told.extend(model.stream([{"role": "user", "content": path.name}], cancel=Cancel()))
+    assert problem.value.hint
+    native = any("choices" not in chunk for chunk in chunks(path))
+    text, reasoning = ("", "") if native else (plainly(path).text, plainly(path).reasoning)
+    assert "".join(d.text for d in told if isinstance(d, Text)) == text
+    assert "".join(d.text for d in told if isinstance(d, Reasoning)) == reasoning
+    assert native or text or reasoning
+
+
+@pytest.mark.parametrize("path", REFUSALS, ids=lambda path: path.name)
+def test_a_recorded_refusal_ends_in_the_servers_words_and_a_hint(server: ModelServer, path: Path) -> None:
+    with pytest.raises(Problem) as problem:
         heard(server, path)
     assert problem.value.hint
+    assert "\n" not in problem.value.message
 
 
-def test_recordings_of_every_kind_were_found() -> None:
+def test_every_recording_is_read_as_what_it_is() -> None:
     assert len(STREAMS) > 50
     assert len(WHOLE) > 50
+    assert len(REFUSALS) > 10
     assert FAILURES.keys() <= {path.name for path in STREAMS}
+    assert sorted([*STREAMS, *WHOLE, *REFUSALS, *NO_CHAT]) == FILES
+
+
+def test_the_recordings_hold_every_way_of_telling_the_usage() -> None:
+    told = {path.name: [bool(chunk.get("usage")) for chunk in chunks(path)] for path in STREAMS}
+    apart = [path for path in STREAMS if any(c.get("usage") and c.get("choices") == [] for c in chunks(path))]
+    assert any(all(usages) and len(usages) > 2 for usages in told.values()), "in every chunk"
+    assert any(usages[-1] and sum(usages) == 1 for usages in told.values()), "in the last one"
+    assert any(not any(usages) for usages in told.values()), "never"
+    assert apart, "in one without choices"

@@ -126,9 +126,18 @@ def by_words(scripts: Mapping[str, Script]) -> Script:
 
 
 class ModelServer:
-    """Serves a script on 127.0.0.1 within a with block. requests: what was asked so far, in order."""
+    """Serves a script on 127.0.0.1 within a with block. requests: what was asked so far, in order.
 
-    def __init__(self, script: Script | Sequence[Reply], port: int = 0) -> None:
+    models: what /v1/models lists; as the router's list it is in tests.doubles.router_list.
+    """
+
+    def __init__(
+        self,
+        script: Script | Sequence[Reply],
+        port: int = 0,
+        models: Sequence[Mapping[str, Any]] = ({"id": "scripted"},),
+    ) -> None:
+        self.models = list(models)
         self._script = script if callable(script) else in_order(script)
         self._port = port
         self._arrival = threading.Condition()
@@ -137,7 +146,7 @@ class ModelServer:
     def __enter__(self) -> ModelServer:
         routes = [
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
-            Route("/v1/models", lambda _: JSONResponse({"object": "list", "data": [{"id": "scripted"}]})),
+            Route("/v1/models", lambda _: JSONResponse({"object": "list", "data": self.models})),
         ]
         config = uvicorn.Config(
             Starlette(routes=routes),

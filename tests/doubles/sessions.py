@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from agent.branches import turn_to_undo
 from agent.events import (
@@ -24,7 +24,8 @@ from agent.events import (
     TextSaid,
     UserSaid,
 )
-from agent.sessions import ModelFacts, Summary, Unknown
+from agent.minds import ModelFacts
+from agent.sessions import Summary, Unknown
 from tools.cards import Answer, Demand
 from tools.desk import Problem
 
@@ -103,8 +104,8 @@ class ToldSession:
     def stop(self) -> None:
         self.stopped.set()
 
-    def set_budget(self, micro_usd: int) -> None:
-        self.tell(BudgetSet(micro_usd=micro_usd))
+    def set_budget(self, micro_usd: int, of: Literal["compute", "thinking", "both"] = "compute") -> None:
+        self.tell(BudgetSet(micro_usd=micro_usd, of=of))
 
     def read(self, after_seq: int, limit: int = 500) -> list[tuple[int, bytes]]:
         self.reads += 1

@@ -9,8 +9,11 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from agent.events import (
+    ApprovalAnswered,
     ApprovalAsked,
     BudgetSet,
+    MoneyReserved,
+    MoneySettled,
     RunEnded,
     StepStarted,
     TextSaid,
@@ -23,7 +26,7 @@ from tests.doubles import scenes
 from tests.doubles.sessions import ToldSession, ToldSessions
 from tests.journeys.acts import say, start
 from tests.ui.serving import until
-from tools.cards import Delete, FileMade, Question
+from tools.cards import Delete, FileMade, Question, RaiseCap
 
 pytestmark = pytest.mark.journey
 
@@ -73,7 +76,7 @@ def test_a_whole_run_is_seen_as_it_happens(page: Page, sessions: ToldSessions) -
     expect(page.locator(".job .chip")).to_have_text("completed")
     expect(page.get_by_role("button", name="Send")).to_be_visible()
     expect(page.locator(".status")).to_have_text("")
-    expect(page.locator(".sum")).to_have_text("$0.28 / $5.00")
+    expect(page.locator(".account").filter(has_text="Compute").locator(".sum")).to_have_text("$0.28 / $5.00")
 
 
 def test_a_reload_finds_everything_once(page: Page, session: ToldSession) -> None:
@@ -185,11 +188,32 @@ def test_a_repository_is_deleted_only_after_a_click_that_says_so(page: Page, ses
 
 def test_the_budget_is_changed_where_it_is_shown(page: Page, session: ToldSession) -> None:
     start(page)
-    page.locator(".sum").click()
-    page.get_by_label("Budget in dollars").fill("12.5")
-    page.get_by_label("Budget in dollars").press("Enter")
-    expect(page.locator(".sum")).to_have_text("$0.00 / $12.50")
+    compute = page.locator(".account").filter(has_text="Compute").locator(".sum")
+    compute.click()
+    page.get_by_label("Limit for compute in dollars").fill("12.5")
+    page.get_by_label("Limit for compute in dollars").press("Enter")
+    expect(compute).to_have_text("$0.00 / $12.50")
     assert session.entries[-1].event == BudgetSet(micro_usd=12_500_000)
+
+
+def test_the_limit_for_thinking_is_raised_on_its_card(page: Page, session: ToldSession) -> None:
+    cap = RaiseCap(cap_micro_usd=1_000_000, spent_micro_usd=480_000, needed_micro_usd=90_000, model="ada/thinker:swift")
+    session.tell(
+        UserSaid(run="r", text="go"),
+        MoneyReserved(hold="think-1", micro_usd=500_000, of="thinking"),
+        MoneySettled(hold="think-1", micro_usd=480_000, source="usage and list price"),
+        ApprovalAsked(approval="cap", call="", request=cap),
+    )
+    start(page)
+    expect(page.locator(".account").filter(has_text="Thinking").locator(".sum")).to_have_text("$0.48 / $0.50")
+    card = page.locator(".approval")
+    expect(card).to_contain_text("the next call costs at most$0.090")
+    card.get_by_label("New limit in dollars").fill("2")
+    card.get_by_role("button", name="Go on").click()
+    expect(card).to_contain_text("A limit of $2.00 for thinkingapproved by you")
+    answered = session.entries[-1].event
+    assert isinstance(answered, ApprovalAnswered)
+    assert answered.answer.edits == {"cap_micro_usd": 2_000_000}
 
 
 def test_without_a_model_the_page_says_what_is_missing_and_what_works(page: Page, sessions: ToldSessions) -> None:

@@ -97,3 +97,32 @@ def test_money_and_time_are_told_in_the_digits_that_matter(modules: Page) -> Non
         "1.23e-5",
         "1.23e+6",
     ]
+
+
+def test_who_looks_elsewhere_is_told_of_what_needs_them_and_of_nothing_old(modules: Page) -> None:
+    script = """
+        const shown = [];
+        class Seen extends EventTarget {
+          static permission = "granted";
+          constructor(title, { body, tag }) { super(); shown.push([body, tag]); }
+        }
+        Object.defineProperty(window, "Notification", { value: Seen });
+        Object.defineProperty(document, "hidden", { get: () => true });
+        const now = Date.now() / 1000;
+        const asked = (id, answer) => [id, { answer }];
+        const story = { approvals: new Map([asked("open", null), asked("decided", {})]), jobs: new Map([["j", { title: "Train" }]]) };
+        const page = { session: "s", story };
+        const say = (seq, at, event) => m.notice({ seq, at, event }, page, () => {});
+        const request = { kind: "spend", title: "Train it" };
+        say(1, now, { kind: "approval_asked", approval: "open", request });
+        say(2, now, { kind: "approval_asked", approval: "decided", request });
+        say(3, now - 3600, { kind: "job_ended", job: "j", status: "failed", message: "" });
+        say(4, now, { kind: "job_ended", job: "j", status: "failed", message: "Out of memory." });
+        say(5, now, { kind: "text", text: "word" });
+        await new Promise((after) => setTimeout(after, 600));
+        return shown;
+    """
+    assert call(modules, "notices", script) == [
+        ["Train: failed. Out of memory.", "s-4"],
+        ["Needs your approval: Train it", "s-1"],
+    ]

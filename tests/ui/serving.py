@@ -19,6 +19,7 @@ from starlette.middleware.sessions import SessionMiddleware
 
 from tests.doubles.sessions import ToldSessions
 from ui.login import Login
+from ui.model_routes import Models
 from ui.routes import PREFIX, routes
 
 SECRET = "a secret of the test"
@@ -74,9 +75,9 @@ class Site:
 
 
 @contextmanager
-def serving(sessions: ToldSessions, login: Login) -> Iterator[Site]:
+def serving(sessions: ToldSessions, login: Login, models: Models | None = None) -> Iterator[Site]:
     middleware = [Middleware(SessionMiddleware, secret_key=SECRET)] if login.oauth else []
-    app = Starlette(routes=routes(sessions, login), middleware=middleware)  # type: ignore[arg-type]
+    app = Starlette(routes=routes(sessions, login, models), middleware=middleware)  # type: ignore[arg-type]
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))

@@ -30,10 +30,10 @@ export function get(path) {
   return ask(address(path), {});
 }
 
-export function post(path, body) {
+export function post(path, body, headers = {}) {
   return ask(address(path), {
     method: "POST",
-    headers: { "Content-Type": "application/json" },
+    headers: { ...headers, "Content-Type": "application/json" },
     body: JSON.stringify(body),
   });
 }

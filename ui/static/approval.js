@@ -30,7 +30,7 @@ export function approvalView(item, page) {
   return { node, update };
 }
 
-const ASKING = { spend: askSpend, delete: askDelete, question: askQuestion };
+const ASKING = { spend: askSpend, delete: askDelete, question: askQuestion, raise_cap: askCap, go_on: askGoOn };
 
 function head(title, chip, price = "") {
   return el(
@@ -71,7 +71,7 @@ function askSpend(item, page) {
   const timeout = () => Math.round(Number(minutes.value) * 60);
   const reckon = () => {
     const most = hold(request, timeout());
-    const left = page.story.budget - page.story.spent.held - page.story.spent.settled;
+    const left = page.story.money.free("compute");
     cost.textContent = request.price_micro_usd_per_hour ? `${dollars(most)}, of ${dollars(Math.max(left, 0))} left in the budget` : "nothing";
     cost.classList.toggle("error", most > left);
     top.lastChild.textContent = limit(request, timeout());
@@ -102,6 +102,23 @@ function askDelete(item, page) {
   return [head("Delete a repository", "needs your approval"), warning, ...decision(item, page, { yes: "Delete", danger: true })];
 }
 
+function askCap(item, page) {
+  const { cap_micro_usd: cap, spent_micro_usd: spent, needed_micro_usd: needed, model } = item.asked;
+  const limit = el("input", { type: "number", min: "0", step: "any", "aria-label": "New limit in dollars", value: String(cap / 1e6) });
+  const list = facts([["thinking has cost", dollars(spent)], ["the next call costs at most", dollars(needed)], ["model", model]]);
+  list.append(el("dt", {}, "new limit"), el("dd", {}, "$ ", limit));
+  const edits = () => changed(item.asked, { cap_micro_usd: Math.round(Number(limit.value) * 1e6) });
+  return [head("The limit for thinking is reached", "needs your answer"), list, ...decision(item, page, { yes: "Go on", no: "Stop here", why: false, edits })];
+}
+
+function askGoOn(item, page) {
+  const { steps, more } = item.asked;
+  const number = el("input", { type: "number", min: "1", max: "1000", step: "1", "aria-label": "How many steps more", value: String(more) });
+  const text = el("p", {}, `All ${steps} steps of this run are used up. Go on for `, number, " more?");
+  const edits = () => changed(item.asked, { more: Number(number.value) });
+  return [head("The steps are used up", "needs your answer"), text, ...decision(item, page, { yes: "Go on", no: "Stop here", why: false, edits })];
+}
+
 /** Only what differs: an untouched card is agreed to as it was asked. */
 function changed(request, values) {
   return Object.fromEntries(
@@ -109,11 +126,11 @@ function changed(request, values) {
   );
 }
 
-function decision(item, page, { yes = "Approve", danger = false, edits = () => ({}) }) {
-  const reason = el("textarea", { rows: "2", placeholder: "Optional: tell the agent what to change", "aria-label": "Reason" });
+function decision(item, page, { yes = "Approve", no = "Reject", danger = false, why = true, edits = () => ({}) }) {
+  const reason = el("textarea", { hidden: !why, rows: "2", placeholder: "Optional: tell the agent what to change", "aria-label": "Reason" });
   const trouble = el("p", { class: "error", role: "alert", hidden: true });
   const approve = button(yes, () => say("yes", { edits: edits() }), { class: danger ? "danger" : "primary" });
-  const reject = button("Reject", () => say("no", {}), { class: "secondary" });
+  const reject = button(no, () => say("no", {}), { class: "secondary" });
   const say = answering(item, page, [approve, reject], trouble, () => ({ reason: reason.value.trim() }));
   return [reason, trouble, el("div", { class: "actions" }, approve, reject)];
 }
@@ -155,6 +172,12 @@ function answering(item, page, buttons, trouble, more) {
 
 const BY = { user: "you", policy: "your budget's rule", stop: "Stop" };
 
+const TITLES = {
+  delete: ({ repo }) => `Delete ${repo}`,
+  raise_cap: ({ cap_micro_usd: cap }) => `A limit of ${dollars(cap)} for thinking`,
+  go_on: ({ more }) => `Go on for ${plural(more, "step")}`,
+};
+
 function answeredParts({ asked, agreed, answer, by }) {
   const yes = answer.verdict === "yes";
   if (asked.kind === "question") {
@@ -162,7 +185,7 @@ function answeredParts({ asked, agreed, answer, by }) {
     return [el("div", { class: "approval-head" }, dot(yes ? "good" : "off"), el("b", {}, asked.question)), el("p", { class: "reply" }, reply)];
   }
   const stamp = `${yes ? "approved" : "rejected"} by ${BY[by]}`;
-  const title = asked.kind === "delete" ? `Delete ${asked.repo}` : agreed.title;
+  const title = TITLES[asked.kind]?.(agreed) ?? agreed.title;
   const parts = [
     el(
       "div",

@@ -4,12 +4,15 @@ import { get, post, storage, upload } from "./api.js";
 import { Composer } from "./composer.js";
 import { button, el, icon, setText } from "./dom.js";
 import { Feed } from "./feed.js";
+import { notice, wish } from "./notices.js";
+import { Models } from "./models.js";
 import { Panel } from "./panel.js";
 import { Side } from "./side.js";
 import { status, Story } from "./story.js";
 import { Timeline } from "./timeline.js";
 import { welcome } from "./welcome.js";
 import { seconds } from "./words.js";
+import { quotaHeaders } from "./zerogpu.js";
 
 const TITLE = "ML Intern";
 const REFRESH = 30_000; // ms between looks at the list of sessions
@@ -35,6 +38,7 @@ class App {
     composer.append(this.line);
     this.timeline = new Timeline(this.page, scroller, list);
     this.composer = new Composer(composer, { send: (text, files) => this.#send(text, files), stop: () => this.#stop() }, storage);
+    this.models = new Models(composer);
     this.side = new Side(this.page, side, {
       open: (id) => this.open(id),
       fresh: () => this.fresh(),
@@ -101,6 +105,7 @@ class App {
     this.#remember(id);
     this.composer.say("");
     if (this.facts) this.side.show(this.facts);
+    this.models.begin(id);
     this.#draw();
   }
 
@@ -113,6 +118,7 @@ class App {
 
   #take(entry) {
     this.page.story.take(entry);
+    notice(entry, this.page, (id) => id === this.page.session || this.open(id));
     const { kind } = entry.event;
     if (["user_said", "run_ended", "rewound", "approval_asked", "approval_answered"].includes(kind)) this.#soonRefresh();
     if (!document.hidden) this.frame ||= requestAnimationFrame(() => this.#draw());
@@ -173,13 +179,15 @@ class App {
   }
 
   async #send(text, files) {
+    wish();
     const takeBack = this.timeline.pending(text);
     this.#greet();
     try {
       const session = this.page.session ?? (await post("new", {})).session;
+      await this.models.settle(session);
       const stored = [];
       for (const file of files) stored.push((await upload(session, file)).name);
-      await post("send", { session, text, files: stored });
+      await post("send", { session, text, files: stored }, await quotaHeaders());
       if (this.page.session !== session) this.open(session);
     } finally {
       takeBack();

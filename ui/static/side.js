@@ -2,8 +2,9 @@
 
 import { post } from "./api.js";
 import { button, dot, el, icon, setText } from "./dom.js";
+import { moneyView } from "./money.js";
 import { pinsView } from "./pins.js";
-import { ago, count, dollars } from "./words.js";
+import { ago } from "./words.js";
 
 const DOTS = { idle: "todo", running: "running", waiting: "wait", done: "good", failed: "bad", stopped: "off" };
 
@@ -64,61 +65,6 @@ export class Side {
       ),
     );
   }
-}
-
-/** Spent and held of the budget. The sum is a button: a person may change the limit. */
-function moneyView(page) {
-  const sum = el("button", { type: "button", class: "sum", title: "Change the budget", on: { click: () => edit() } });
-  const bar = el("progress", { class: "bar", max: "1", value: "0", "aria-label": "Budget used" });
-  const tokens = el("div", { class: "faint" });
-  const sandbox = el("div", { class: "faint sandbox", hidden: true });
-  const trouble = el("p", { class: "error", role: "alert", hidden: true });
-  const line = el("div", { class: "budget-line" }, el("span", {}, "Budget"), sum);
-  const node = el("div", { class: "budget", hidden: true }, line, bar, trouble, tokens, sandbox);
-
-  function edit() {
-    const input = el("input", { type: "number", min: "0", step: "any", "aria-label": "Budget in dollars", value: String(page.story.budget / 1e6) });
-    let open = true;
-    const done = () => {
-      if (!open) return; // taking the field away blurs it, which would take it away again
-      open = false;
-      input.replaceWith(sum);
-    };
-    input.addEventListener("keydown", async (event) => {
-      if (event.key === "Escape") done();
-      if (event.key !== "Enter") return;
-      trouble.hidden = true;
-      try {
-        await post("budget", { session: page.session, usd: Number(input.value) });
-        done();
-      } catch (problem) {
-        trouble.textContent = problem.words;
-        trouble.hidden = false;
-      }
-    });
-    input.addEventListener("blur", done, { once: true });
-    sum.replaceWith(input);
-    input.focus();
-    input.select();
-  }
-
-  function update() {
-    const { budget, spent, tokens: used, sandbox: fence } = page.story;
-    const total = spent.settled + spent.held;
-    node.hidden = !page.session;
-    setText(sum, `${dollars(total)} / ${dollars(budget)}`);
-    sum.setAttribute("aria-label", `${dollars(spent.settled)} spent and ${dollars(spent.held)} held, of ${dollars(budget)}. Change the budget`);
-    bar.value = budget ? Math.min(1, total / budget) : 0;
-    const held = spent.held ? ` · ${dollars(spent.held)} held` : "";
-    setText(tokens, `${count(used.input + used.output)} tokens${held}`);
-    sandbox.hidden = !fence;
-    if (fence) {
-      sandbox.replaceChildren(icon("shield"), `Sandbox: ${fence.level}`);
-      sandbox.title = Object.entries(fence.facts).map(([name, value]) => `${name}: ${value}`).join("\n");
-    }
-  }
-
-  return { node, update };
 }
 
 /** On one's own machine: whose account is used, and a place to paste a token, which stays in the server's memory. */

@@ -5,7 +5,7 @@ import { codeBlock } from "./code.js";
 import { dot, el, fold, icon, setText } from "./dom.js";
 import { GrowingText } from "./markdown.js";
 import { parted, title } from "./story.js";
-import { count, seconds } from "./words.js";
+import { count, dollars, seconds } from "./words.js";
 
 /** A live step is open; when it is done it closes, unless the reader opened or closed it by hand. */
 export function stepView(item, page) {
@@ -56,7 +56,7 @@ export function stepView(item, page) {
 function stepFacts(item) {
   if (!item.done || item.seconds === undefined) return "";
   const tokens = (item.input ?? 0) + (item.output_tokens ?? 0);
-  return [tokens ? `${count(tokens)} tok` : "", seconds(item.seconds)].filter(Boolean).join(" · ");
+  return [tokens ? `${count(tokens)} tok` : "", item.cost ? dollars(item.cost) : "", seconds(item.seconds)].filter(Boolean).join(" · ");
 }
 
 /** The parts of an open step, each drawn again only when its own text changed. */

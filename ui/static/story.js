@@ -1,5 +1,7 @@
 // A session folded from its events: what there is to show, and nothing of how. The end of a run is told by run_ended only.
 
+import { Money } from "./money.js";
+
 const KEPT = 200_000; // characters of output, log or talk that are kept for the eye, the newest
 
 /**
@@ -21,8 +23,7 @@ export class Story {
     this.end = null; // the item that ended the last turn
     this.seq = 0;
     this.artifacts = new Map(); // path or id -> {path, bytes, job} or {id}
-    this.budget = 0; // micro-dollars, as all money here
-    this.holds = new Map(); // label -> {microUsd, settled}
+    this.money = new Money();
     this.tokens = { input: 0, output: 0 };
     this.sandbox = null;
     this.run = null; // the one that is going on: {id, at}
@@ -58,16 +59,6 @@ export class Story {
     return [...this.approvals.values()].filter((one) => !one.answer);
   }
 
-  get spent() {
-    let held = 0;
-    let settled = 0;
-    for (const hold of this.holds.values()) {
-      if (hold.settled) settled += hold.microUsd;
-      else held += hold.microUsd;
-    }
-    return { held, settled };
-  }
-
   get liveJobs() {
     return [...new Set(this.jobs.values())].filter((job) => !job.status);
   }
@@ -80,11 +71,9 @@ function kept(text) {
   return `…\n${tail.slice(tail.indexOf("\n") + 1)}`;
 }
 
-function setMoney(story, hold, microUsd, settled) {
-  if (microUsd === null) story.holds.delete(hold);
-  else story.holds.set(hold, { microUsd, settled });
+function tellMoney(story, hold) {
   const job = story.jobs.get(hold);
-  if (job) job.cost = microUsd === null ? null : { microUsd, settled };
+  if (job) job.cost = story.money.holds.get(hold) ?? null;
   story.touch(job);
   story.facets.add("money");
 }
@@ -241,17 +230,43 @@ const TELLINGS = {
     story.facets.add("code");
   },
 
-  budget_set(story, { micro_usd }) {
-    story.budget = micro_usd;
+  budget_set(story, { micro_usd, of }) {
+    story.money.limited(of ?? "compute", micro_usd);
     story.facets.add("money");
   },
 
-  money_reserved: (story, { hold, micro_usd }) => setMoney(story, hold, micro_usd, false),
-  money_settled: (story, { hold, micro_usd }) => setMoney(story, hold, micro_usd, true),
-  money_released: (story, { hold }) => setMoney(story, hold, null, false),
+  money_reserved(story, { hold, micro_usd, of }) {
+    story.money.reserved(hold, of ?? "compute", micro_usd);
+    tellMoney(story, hold);
+  },
+
+  money_settled(story, { hold, micro_usd }) {
+    const call = story.money.ended(hold, micro_usd);
+    const step = [...story.steps.values()].at(-1);
+    if (call?.of === "thinking" && step) {
+      step.cost = (step.cost ?? 0) + micro_usd;
+      story.touch(step);
+    }
+    tellMoney(story, hold);
+  },
+
+  money_released(story, { hold }) {
+    story.money.ended(hold, null);
+    tellMoney(story, hold);
+  },
+
+  money_corrected(story, { of, micro_usd }) {
+    story.money.corrected(of, micro_usd);
+    story.facets.add("money");
+  },
+
+  model_chosen(story, event) {
+    story.model = event;
+    story.facets.add("money");
+  },
 
   job_submitting(story, { label, call, request }, at) {
-    const hold = story.holds.get(label);
+    const hold = story.money.holds.get(label);
     const facts = { label, call, request, title: request.title ?? "", where: request.where ?? "", job: "", url: "" };
     const item = story.add("job", label, at, { ...facts, text: "", points: [], status: "", message: "", files: [] });
     item.cost = hold ?? null;

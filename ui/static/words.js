@@ -21,6 +21,12 @@ export function dollars(micro) {
   return `$${usd.toPrecision(2)}`;
 }
 
+/** How much a model reads at once: 1M, 131k. */
+export function windowSize(tokens) {
+  if (tokens >= 1e6) return `${Number((tokens / 1e6).toFixed(1))}M`;
+  return tokens >= 1000 ? `${Math.floor(tokens / 1000)}k` : String(tokens);
+}
+
 export function count(value) {
   return value.toLocaleString("en-US");
 }

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from tests.doubles.hub.content import RENAMED, Json, found_paper, found_space
+from tests.doubles.router_list import listing
 
 if TYPE_CHECKING:
     from tests.doubles.hub.server import FakeHub
@@ -20,6 +21,7 @@ def routes(hub: FakeHub) -> list[Route]:
         Route("/api/whoami-v2", _whoami(hub)),
         # The client asks for it once a day, to name the coding agent it runs under.
         Route("/api/agent-harnesses", lambda _: JSONResponse({"standardEnvVars": [], "harnesses": {}})),
+        Route("/api/settings/billing/usage-by-inference-session", _bill(hub)),
         Route("/api/models", _listing(hub, "model")),
         Route("/api/datasets", _listing(hub, "dataset")),
         Route("/api/spaces/semantic-search", _spaces(hub)),
@@ -28,6 +30,8 @@ def routes(hub: FakeHub) -> list[Route]:
         Route("/api/papers/search", _papers(hub)),
         Route("/api/papers/{id:path}", _paper(hub)),
         Route("/papers/{id:path}.md", _markdown(hub)),
+        # Not the Hub's, but found in the same settings: the list of the router.
+        Route("/router/v1/models", lambda _: JSONResponse(listing(*hub.router_models))),
     ]
 
 
@@ -41,6 +45,15 @@ def _whoami(hub: FakeHub) -> Callable[[Request], Response]:
         if who is None:
             return JSONResponse({"error": "Invalid username or password."}, 401)
         return JSONResponse(hub.people[who])
+
+    return answer
+
+
+def _bill(hub: FakeHub) -> Callable[[Request], Response]:
+    def answer(request: Request) -> Response:
+        if hub.who(request) is None:
+            return JSONResponse({"error": "Invalid username or password."}, 401)
+        return JSONResponse({"periods": [{"sessions": hub.billed}]})
 
     return answer
 

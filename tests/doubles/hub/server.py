@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tests.doubles import router_list
 from tests.doubles.hub import api, arxiv
 from tests.doubles.hub.content import DATASETS, MODELS, PAPERS, SPACES, Json, person
 from tests.doubles.hub.oauth import Provider
@@ -84,11 +85,13 @@ class FakeHub:
         }
         self.papers: dict[str, Json] = {info["id"]: deepcopy(info) for info in PAPERS}
         self.markdown: dict[str, str] = {}  # paper -> its text on Hugging Face Papers
+        self.router_models: list[Json] = deepcopy(list(router_list.MODELS))
         self.arxiv_html = arxiv.html_papers()
         self.ar5iv_html: dict[str, str] = {}
         self.arxiv_pdf = arxiv.pdf_papers()
         self.people = {name: person(name) for name in ("ada", "bo")}
         self.tokens = {"hf_ada": "ada", "hf_bo": "bo"}  # token -> person
+        self.billed: list[Json] = []  # sessions of model calls: {"id", "costCents", "requestCount"}
         self.sign_ins: list[str] = []  # who signs in next
         self.faults: list[Fault] = []
         self.asked: list[Asked] = []
@@ -136,6 +139,7 @@ class FakeHub:
             "DATASET_VIEWER_URL": f"{self.url}/dataset-viewer",
             "SEMANTIC_SCHOLAR_URL": f"{self.url}/semantic-scholar",
             "GITHUB_API_URL": f"{self.url}/github",
+            "HF_ROUTER_URL": f"{self.url}/router/v1",
             "OPENID_PROVIDER_URL": self.url,
         }
 

@@ -1,0 +1,142 @@
+"""A session whose model costs money: pinned, held, charged, and stopped at its limit by a card."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent.events import ApprovalAsked, BudgetSet, ModelChosen, MoneyCorrected, MoneyReserved, MoneySettled, RunEnded
+from agent.minds import Wish
+from agent.session import Session
+from tests.agent.living import LISTED, code, done, ended, events, everything, paid, wait_for
+from tests.doubles.hub import FakeHub
+from tests.doubles.model_server import ModelServer, Reply
+from tests.ui.serving import until
+from tools.cards import Answer, RaiseCap
+from tools.desk import Problem
+
+FINAL = code('final_answer("Done.")')
+
+
+def test_a_bare_name_is_pinned_to_a_provider_that_reads_enough(tmp_path: Path) -> None:
+    with paid(tmp_path, [FINAL, FINAL]) as (session, server):
+        done(session, "Go")
+        server.models[0] = {**server.models[0], "providers": []}
+        done(session, "Again")
+        assert [asked.body["model"] for asked in server.requests] == ["ada/thinker:swift"] * 2
+        [chosen] = events(session, ModelChosen)
+        assert (chosen.window, chosen.input_price, chosen.output_price) == (200_000, 3_000_000, 15_000_000)
+
+
+def test_every_call_is_held_and_charged_by_its_usage(tmp_path: Path) -> None:
+    with paid(tmp_path, [code("x = 1"), FINAL]) as (session, server):
+        done(session, "Go")
+        settled = events(session, MoneySettled)
+        held = events(session, MoneyReserved)
+        assert len(settled) == len(held) == 2
+        for call in settled:
+            assert call.input_tokens == 100
+            assert call.micro_usd == 100 * 3 + (call.output_tokens or 0) * 15
+        assert all(asked.body["max_tokens"] > 0 for asked in server.requests)
+        assert all(hold.micro_usd > call.micro_usd for hold, call in zip(held, settled, strict=True))
+
+
+def test_at_the_limit_the_run_waits_for_the_user_and_goes_on_under_a_new_one(tmp_path: Path) -> None:
+    with paid(tmp_path, [FINAL], thinking_micro_usd=1_000) as (session, server):
+        run = session.send("Go")
+        card = wait_for(session, ApprovalAsked)
+        assert isinstance(card.request, RaiseCap)
+        assert not server.requests
+        session.answer(card.approval, Answer(verdict="yes", edits={"cap_micro_usd": 2_000_000}))
+        assert ended(session, run).why == "answered"
+        assert BudgetSet(micro_usd=2_000_000, of="thinking") in events(session, BudgetSet)
+
+
+@pytest.mark.parametrize("approve", ["none", "within-budget"])
+def test_where_nobody_is_asked_the_limit_ends_the_run(tmp_path: Path, approve: str) -> None:
+    with paid(tmp_path, [FINAL], thinking_micro_usd=1_000, approve=approve) as (session, server):
+        end = done(session, "Go")
+        assert end.why == "budget"
+        assert "$0.01" in end.message
+        assert not server.requests
+
+
+def test_a_no_to_a_higher_limit_ends_the_run_and_the_next_message_asks_again(tmp_path: Path) -> None:
+    with paid(tmp_path, [FINAL], thinking_micro_usd=1_000) as (session, _):
+        run = session.send("Go")
+        session.answer(wait_for(session, ApprovalAsked).approval, Answer(verdict="no"))
+        assert ended(session, run).why == "budget"
+        session.set_budget(1_000_000, "thinking")
+        assert done(session, "Go on").why == "answered"
+
+
+def test_a_model_without_a_price_is_not_used(tmp_path: Path) -> None:
+    with paid(tmp_path, [FINAL]) as (session, server):
+        server.models[0] = {"id": "ada/thinker", "providers": [{"provider": "coy", "status": "live"}]}
+        end = done(session, "Go")
+        assert end.why == "failed"
+        assert "costs" in end.message
+        assert not server.requests
+
+
+def test_an_unknown_model_is_refused_when_it_is_picked(tmp_path: Path) -> None:
+    with paid(tmp_path, [FINAL]) as (session, _):
+        with pytest.raises(Problem, match="no model"):
+            session.choose(Wish("ada/thinkre"))
+        assert events(session, ModelChosen) == []
+
+
+def test_a_picked_model_answers_from_the_next_message_on(tmp_path: Path) -> None:
+    with paid(tmp_path, [FINAL, FINAL]) as (session, server):
+        done(session, "Go")
+        session.choose(Wish("ada/thinker:small"))
+        done(session, "Go")
+        assert [asked.body["model"] for asked in server.requests] == ["ada/thinker:swift", "ada/thinker:small"]
+
+
+def test_the_budget_for_both_bounds_thinking(tmp_path: Path) -> None:
+    with paid(tmp_path, [FINAL], budget_micro_usd=500, approve="none") as (session, server):
+        assert done(session, "Go").why == "budget"
+        assert not server.requests
+
+
+def test_the_bill_has_the_last_word_once_it_knows_every_call(tmp_path: Path) -> None:
+    with FakeHub() as hub, ModelServer([FINAL, FINAL, FINAL], models=[LISTED]) as server:
+        hub.tokens["hf_" + "x" * 30] = "ada"
+        places = replace(hub.places(), router_url=server.base_url)
+        with paid(tmp_path, [], places=places) as (session, _):
+
+            def billed(cents: float, requests: int) -> None:
+                hub.billed = [
+                    {"id": session.id, "costCents": cents, "requestCount": requests},
+                    {"id": "another", "costCents": 99, "requestCount": 9},
+                ]
+
+            billed(0.5, 0)  # it comes late
+            done(session, "Go")
+            billed(0.75, 2)
+            done(session, "Again")
+            until(lambda: thought(session) == 7_500)
+            assert {event.source for event in events(session, MoneyCorrected)} == {"billing"}
+
+
+def thought(session: Session) -> int:
+    """Micro-dollars, by the journal."""
+    return sum(event.micro_usd for event in everything(session) if isinstance(event, MoneySettled | MoneyCorrected))
+
+
+def test_a_bill_that_may_not_be_read_changes_nothing(tmp_path: Path) -> None:
+    with paid(tmp_path, [FINAL]) as (session, _):
+        assert done(session, "Go").why == "answered"
+        assert events(session, MoneyCorrected) == []
+
+
+def test_stop_at_the_card_stops_the_run(tmp_path: Path) -> None:
+    with paid(tmp_path, [Reply("late")], thinking_micro_usd=1_000) as (session, _):
+        run = session.send("Go")
+        wait_for(session, ApprovalAsked)
+        session.stop()
+        assert ended(session, run).why == "stopped"
+        assert len(events(session, RunEnded)) == 1
