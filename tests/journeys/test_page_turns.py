@@ -98,7 +98,7 @@ def test_a_job_of_an_undone_turn_stays_in_sight(page: Page, session: ToldSession
     session.tell(JobLogged(job="69b2c7880357", offset=9_999, text="still here\n"))
     session.tell(*scenes.job_end())
     expect(page.locator(".timeline > .job .chip")).to_have_text("completed")
-    expect(page.locator(".sum")).to_have_text("$0.28 / $5.00")
+    expect(page.locator(".account").filter(has_text="Compute").locator(".sum")).to_have_text("$0.28 / $5.00")
 
 
 def test_demands_are_seen_removed_and_added(page: Page, session: ToldSession) -> None:
