@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.made-from-pins
 TORCH := .venv/.has-torch
 
-.PHONY: run env torch test check bench test-sandbox bench-sandbox pins
+.PHONY: run env torch test check bench bench-long bench-jobs test-sandbox bench-sandbox pins
 run: env
 	$(BIN)/python app.py
 
@@ -35,12 +35,19 @@ check: env
 bench: env
 	$(BIN)/python -m bench
 
+bench-long: env
+	$(BIN)/python -m bench.long
+
 # All attacks, all honest snippets, 100,000 frames. `make test` runs a part of them.
 test-sandbox: env
 	ML_INTERN_SANDBOX=whole $(BIN)/python -m pytest tests/sandbox
 
 bench-sandbox: env
 	$(BIN)/python -m bench.sandbox
+
+# The watchdog and the forecast on real small trainings; needs torch.
+bench-jobs: env
+	$(BIN)/python -m bench.jobs
 
 # Compile the pins anew from pyproject.toml. requirements.txt is what a Space installs beside its own gradio.
 pins: env

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from agent.demands import rendered
-from agent.events import DemandsSet, Entry, JobSubmitted, Rewound, RunEnded, UserSaid
+from agent.events import Entry, JobSubmitted, Rewound, RunEnded, UserSaid
 from tools.desk import Problem
 
 
@@ -41,7 +40,6 @@ def note_on(entries: Iterable[Entry], seq: int, mark: int) -> str:
     back with the words."""
     jobs: list[str] = []
     produced: list[str] = []
-    pinned = ""
     for entry in entries:
         if not seq < entry.seq < mark:
             continue
@@ -50,11 +48,9 @@ def note_on(entries: Iterable[Entry], seq: int, mark: int) -> str:
                 jobs.append(f"{job} ({title})" if title else job)
             case RunEnded(produced=names):
                 produced += names
-            case DemandsSet(by="user", demands=demands):
-                pinned = rendered(demands)
     told = ["The user took back what was said and done after this point. Python's variables may be from after it."]
     if jobs:
         told.append(f"Jobs that were started there were not undone: {', '.join(jobs)}.")
     if produced:
         told.append(f"What was made there is still there: {', '.join(dict.fromkeys(produced))}.")
-    return " ".join(told) + (f"\n{pinned}" if pinned else "")
+    return " ".join(told)

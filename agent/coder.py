@@ -2,36 +2,66 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jinja2 import StrictUndefined, Template
-from smolagents import ActionOutput, ActionStep, CodeAgent, LogLevel, PythonExecutor
+from smolagents import ActionOutput, ActionStep, CodeAgent, LogLevel, MemoryStep, PythonExecutor
 from smolagents.agents import EMPTY_PROMPT_TEMPLATES
 from smolagents.local_python_executor import CodeOutput
 
-from agent.events import CodeWritten, Event, Noticed, ReasoningSaid, ReplyRestarted, StepEnded, StepStarted, TextSaid
-from agent.memory import remembered
-from agent.metered import Thinker
-from agent.models.router import Cancel, Done, Reasoning, Restarted, Text
+from agent import outputs
+from agent.compaction import Context, Messages
+from agent.events import (
+    CodeWritten,
+    Event,
+    Guarded,
+    Noticed,
+    ReasoningSaid,
+    ReplyRestarted,
+    StepEnded,
+    StepStarted,
+    TextSaid,
+)
+from agent.guards import Plan, Repetition, Replies, Verdict
+from agent.memory import Memory
+from agent.models.deltas import Thinker, Waiting
+from agent.models.faults import TooLong
+from agent.models.router import Cancel, Done, Reasoning, Restarted, Text, ToolCall, Usage, plain_messages
 from agent.parsing import parse_reply
 from agent.sandbox.host import Executor, StepResult
 from agent.sandbox.levels import RUNS_CODE
 from agent.thinking import Thinking
-from agent.tool_calls import carried_out, named_calls
+from agent.tool_calls import carried_out, named_calls, written
 from agent.toolbox import DeskTool
+from agent.window import Window
 from tools.desk import Problem, Stopped
 
 OBSERVED = 10_000  # characters of one step's output that the model reads back, head and tail
-CUT_OFF = "Your reply was cut off at the server's length limit, and nothing of it ran. Write a shorter step."
+OF_WINDOW = 0.1  # and no more of a small window than this
+_OF_ERROR = 0.35  # of that, at most, for an error and for a value
 STOP_WORDS = ("Observation:", "</code>")
 _PROMPT = Path(__file__).parent / "prompts" / "system.md"
 
 
 class StepLimit(Exception):
     """All steps of the run are used up."""
+
+
+@dataclass
+class _Acted:
+    """What came of a reply."""
+
+    observation: str
+    error: str = ""
+    final: bool = False
+    answer: Any = None
+    whole: str = ""  # of an observation that was cut
+    act: str = ""  # the code, or the calls; "": nothing was done
 
 
 class Coder(CodeAgent):
@@ -45,23 +75,40 @@ class Coder(CodeAgent):
         call_tool: Callable[[str, Mapping[str, Any]], Any],
         emit: Callable[[Event], None],
         *,
+        memory: Memory,
+        work: Path,
         run: str,
         cancel: Cancel,
         steps_before: int,
         max_steps: int,
+        go_on: Callable[[int], int] = lambda steps: 0,  # noqa: ARG005
+        window: Window | None = None,
     ) -> None:
+        """memory: read from where emit writes to. work: the executor's work folder.
+
+        go_on: at the end of the steps, given how many were taken: how many more; 0 ends the run.
+
+        window: kept over the runs of a session, it knows from the start what was learned in them.
+        """
         self._emit, self._run, self._cancel, self._steps_before = emit, run, cancel, steps_before
-        self._child, self._call_tool = executor, call_tool
+        self._child, self._call_tool, self._work = executor, call_tool, work
         self._runs_code = executor.level in RUNS_CODE
         self._stop_words: tuple[str, ...] = STOP_WORDS
         self._proses = 0  # replies in a row without code
+        self._native = False  # the model was seen to answer by native calls
+        self._repetition, self._plan, self._replies = Repetition(), Plan(), Replies()
+        self._limit, self._go_on = max_steps, go_on
         self.steps = self.input_tokens = self.output_tokens = 0
+        self._recalled = memory
+        self._window = window or Window()
+        self._window.belong_to(model.model_id, model.window)
+        self._context = Context(model, memory, self._window, self._written, emit, cancel, self._spend)
         super().__init__(
             tools=tools,
             model=model,
             prompt_templates=EMPTY_PROMPT_TEMPLATES,
             executor=_Seat(),
-            max_steps=max_steps,
+            max_steps=sys.maxsize,  # the limit is ours: it may be raised
             verbosity_level=LogLevel.OFF,
             code_block_tags=("<code>", "</code>"),
         )
@@ -80,53 +127,79 @@ class Coder(CodeAgent):
         """Number of the current step in the whole session."""
         return self._steps_before + self.steps
 
+    def _written(self, steps: Sequence[MemoryStep]) -> Messages:
+        """Steps as the model reads them, after the system prompt."""
+        told = [self.memory.system_prompt, *steps]
+        return plain_messages([message for step in told for message in step.to_messages()])
+
+    def _spend(self, usage: Usage) -> None:
+        self.input_tokens += usage.input_tokens or 0
+        self.output_tokens += usage.output_tokens or 0
+
     def _step_stream(self, memory_step: ActionStep) -> Iterator[ActionOutput]:
         started = time.monotonic()
         memory_step.model_input_messages = None  # a copy per step would grow with the square of the steps
+        if self.steps >= self._limit:
+            self._limit += self._go_on(self.steps)
+            if self.steps >= self._limit:
+                raise StepLimit
+        step = self.step + 1
+        messages = self._context.messages(step)
+        self.memory.steps = list(self._recalled.past.steps)  # the journal's; the loop adds its own to the list only
         self.steps += 1
-        self._code: str | None = None
-        self._spoken: list[str] = []  # without thought
-        step, said, done = self.step, "", None
         self._emit(StepStarted(run=self._run, step=step, model=self.model.model_id))
-        observation, error = "", "Stopped."
+        done: Done | None = None
+        acted = _Acted("", "Stopped.")
         try:
-            said, done = self._reply(step)
-            if self._stop_words and cut_in_thought(said):
-                self._stop_words = ()
-                reason = "The model was cut off in its thought."
-                self._emit(ReplyRestarted(step=step, reason=reason, attempt=2, wait_seconds=0.0))
-                self._spoken.clear()
-                said, done = self._reply(step)
-            final, answer, observation, error = self._act(step, said, done)
+            said, done = self._whole_reply(step, messages)
+            acted = self._guarded(step, self._act(step, said, done))
         except Problem as problem:
-            error = str(problem)
+            acted = _Acted("", str(problem))
             raise
         finally:
-            memory_step.model_output = remembered("".join(self._spoken), self._code)
-            memory_step.observations = observation or error
-            usage = done.usage if done else None
-            self.input_tokens += (usage and usage.input_tokens) or 0
-            self.output_tokens += (usage and usage.output_tokens) or 0
+            usage = done.usage if done else Usage()
+            self._spend(usage)
             self._emit(
                 StepEnded(
                     step=step,
                     seconds=round(time.monotonic() - started, 3),
-                    input_tokens=usage.input_tokens if usage else None,
-                    output_tokens=usage.output_tokens if usage else None,
+                    input_tokens=usage.input_tokens,
+                    output_tokens=usage.output_tokens,
                     provider=done.provider if done else "",
-                    observation=observation,
-                    error=error,
+                    observation=acted.observation,
+                    error=acted.error,
                 )
             )
-        yield ActionOutput(output=answer, is_final_answer=final)
+        yield ActionOutput(output=acted.answer, is_final_answer=acted.final)
 
-    def _reply(self, step: int) -> tuple[str, Done]:
+    def _whole_reply(self, step: int, messages: Messages) -> tuple[str, Done]:
+        """Ask the model; once more if the conversation was too long, or the reply was cut off in its thought."""
+        try:
+            said, done = self._reply(step, messages)
+        except TooLong as error:
+            messages = self._context.refused(error, messages, step)
+            self._forget(step, error.message)
+            try:
+                said, done = self._reply(step, messages)
+            except TooLong:
+                self._context.give_up(step)
+        if self._stop_words and cut_in_thought(said):
+            self._stop_words = ()
+            self._forget(step, "The model was cut off in its thought.")
+            said, done = self._reply(step, messages)
+        self._window.count(messages, done.usage.input_tokens)
+        return said, done
+
+    def _forget(self, step: int, reason: str) -> None:
+        """What was said of this step does not count."""
+        self._emit(ReplyRestarted(step=step, reason=reason, attempt=2, wait_seconds=0.0))
+
+    def _reply(self, step: int, messages: Messages) -> tuple[str, Done]:
         """Ask the model; pass on what it says as it says it."""
         said: list[str] = []  # thoughts included: the parser knows more forms of them
         thinking = Thinking()
-        for delta in self.model.stream(
-            self.write_memory_to_messages(), stop_words=self._stop_words, cancel=self._cancel
-        ):
+        longest = self._context.longest_reply(messages, more=self._replies.wants_more)
+        for delta in self.model.stream(messages, stop_words=self._stop_words, cancel=self._cancel, max_tokens=longest):
             match delta:
                 case Text(text):
                     said.append(text)
@@ -135,9 +208,10 @@ class Coder(CodeAgent):
                     self._emit(ReasoningSaid(step=step, text=text))
                 case Restarted(reason, attempt, wait_seconds):
                     said.clear()
-                    self._spoken.clear()
                     thinking = Thinking()
                     self._emit(ReplyRestarted(step=step, reason=reason, attempt=attempt, wait_seconds=wait_seconds))
+                case Waiting(reason):
+                    self._emit(Noticed(level="info", text=reason))
                 case Done():
                     self._say(step, thinking.end())
                     return "".join(said), delta
@@ -145,46 +219,115 @@ class Coder(CodeAgent):
 
     def _say(self, step: int, parts: Iterable[tuple[bool, str]]) -> None:
         for is_thought, text in parts:
-            if not is_thought:
-                self._spoken.append(text)
             self._emit(ReasoningSaid(step=step, text=text) if is_thought else TextSaid(step=step, text=text))
 
-    def _act(self, step: int, said: str, done: Done) -> tuple[bool, Any, str, str]:
-        """Find the code and run it: (is final, answer, observation, error)."""
-        if done.finish_reason == "length" and "</code>" not in said:
-            return False, None, CUT_OFF, CUT_OFF  # half a script must not run
+    # --- acting -----------------------------------------------------------------------------------
+
+    def _act(self, step: int, said: str, done: Done) -> _Acted:
+        """Find the code and run it."""
+        if done.finish_reason == "length" and "</code>" not in said:  # half a script must not run
+            return self._unusable(step, cut=True)
         if not self._runs_code:
-            return self._act_by_calls(said, done)
+            return self._act_by_calls(step, said, done)
         reply = parse_reply(said, [(call.name, call.arguments) for call in done.tool_calls], list(self.tools))
         if reply.code is None:
-            self._proses += 1
-            if reply.thought and self._proses > 1:
-                return True, reply.thought, "", ""  # told once how to act, it still just speaks: that is its answer
-            return False, None, reply.hint, reply.hint
+            if not reply.thought and not done.tool_calls:
+                return self._unusable(step, hint=reply.hint)
+            return self._prose(reply.thought, reply.hint)
         self._proses = 0
-        self._code = reply.code
+        self._note_native(step, done.tool_calls, said)
         self._emit(CodeWritten(step=step, code=reply.code))
         result = self._child.run(reply.code, self._cancel.event)
         if news := renewed(result):
             self._emit(Noticed(level="warning", text=news))
-        return result.final, result.answer, observed(result, reply.hint), _last_line(result.error)
+        observation, whole = self._observed(step, result, reply.hint)
+        return _Acted(observation, _last_line(result.error), result.final, result.answer, whole, reply.code)
 
-    def _act_by_calls(self, said: str, done: Done) -> tuple[bool, Any, str, str]:
-        prose, calls, hint = named_calls(said, [(call.name, call.arguments) for call in done.tool_calls])
+    def _act_by_calls(self, step: int, said: str, done: Done) -> _Acted:
+        native = [(call.name, call.arguments) for call in done.tool_calls]
+        prose, calls, hint = named_calls(said, native)
         if not calls:
-            self._proses += 1
-            return (True, prose, "", "") if prose and self._proses > 1 else (False, None, hint, hint)
+            return self._prose(prose, hint) if prose or native else self._unusable(step, hint=hint)
         self._proses = 0
-        final, answer, observation = carried_out(calls, self._call_tool)
-        return final, answer, "\n".join(filter(None, (cut(observation), hint))), ""
+        self._note_native(step, done.tool_calls, said)
+        if native:  # so that the model reads its own calls back, and the user sees them
+            self._say(step, [(False, "".join(f"\n{written(call)}" for call in calls))])
+        final, answer, seen = carried_out(calls, self._call_tool)
+        observation = "\n".join(filter(None, (outputs.cut(seen, self._most_observed()), hint)))
+        return _Acted(observation, "", final, answer, seen, "\n".join(written(call) for call in calls))
 
-    def _handle_max_steps_reached(self, task: str) -> Any:  # noqa: ARG002  # smolagents would ask the model once more
-        raise StepLimit
+    def _prose(self, thought: str, hint: str) -> _Acted:
+        """Told once how to act, it still just speaks: that is its answer."""
+        self._proses += 1
+        if thought and self._proses > 1:
+            return _Acted("", final=True, answer=thought)
+        return _Acted(hint, hint)
 
-    def run_to_end(self, task: str) -> str:
-        """Drive the loop. Returns the answer as text. Raises Stopped, StepLimit or Problem."""
+    def _unusable(self, step: int, *, cut: bool = False, hint: str = "") -> _Acted:
+        verdict = self._replies.take(empty=not cut, cut=cut)
+        text = (verdict.model if verdict else "") or hint
+        self._apply(step, "cut_off" if cut else "empty_reply", verdict)
+        return _Acted(text, text)
+
+    def _note_native(self, step: int, calls: Sequence[ToolCall], said: str) -> None:
+        """A model that does not keep to the form it was asked for is understood all the same; once a run it is said."""
+        if calls and not self._native and "<code>" not in said:
+            self._native = True
+            text = "The model answers by tool calls of its own form; they are translated and carried out."
+            self._emit(Guarded(guard="native_calls", step=step, did="hint", text=text))
+
+    def _guarded(self, step: int, acted: _Acted) -> _Acted:
+        """What the guards make of a step: warnings go into what the model reads next."""
+        if acted.act:
+            self._replies.take(empty=False, cut=False)
+            if not acted.final:
+                verdict = self._repetition.take(acted.act, acted.whole or acted.observation)
+                acted = self._warned(step, "repetition", verdict, acted)
+        if acted.final:
+            verdict = self._plan.ask(self._recalled.catch_up().talk.open_plan)
+            if verdict:
+                acted = _Acted(acted.observation, act=acted.act)
+                self._proses = 0
+            acted = self._warned(step, "unfinished_plan", verdict, acted)
+        return acted
+
+    def _warned(self, step: int, guard: str, verdict: Verdict | None, acted: _Acted) -> _Acted:
+        self._apply(step, guard, verdict)
+        if not verdict:
+            return acted
+        return replace(acted, observation="\n".join(filter(None, (acted.observation, verdict.model))))
+
+    def _apply(self, step: int, guard: str, verdict: Verdict | None) -> None:
+        """Tell the user; end the run if that is the verdict."""
+        if not verdict:
+            return
+        event = {"guard": guard, "step": step, "did": verdict.did, "text": verdict.user}
+        self._emit(Guarded.model_validate(event))
+        if verdict.did == "end":
+            raise Problem(verdict.user, "Say what it should do differently, or pick another model.")
+
+    # --- what the model reads ---------------------------------------------------------------------
+
+    def _most_observed(self) -> int:
+        return min(OBSERVED, int(self._window.tokens * OF_WINDOW * 3))
+
+    def _observed(self, step: int, result: StepResult, note: str) -> tuple[str, str]:
+        """What the model reads of a step, and the whole of it: output, error or value, lost variables."""
+        notes = [text for text in (renewed(result), note) if text]
+        most = self._most_observed()
+        whole = observed(result)
+        shown = whole
+        if len(whole) > most:
+            path = outputs.keep(self._work, step, whole)
+            shown = observed(result, most, f"; all of it is in the file {path}" if path else "")
+        return "\n".join([shown, *notes]), whole
+
+    # --- the run ----------------------------------------------------------------------------------
+
+    def run_to_end(self) -> str:
+        """Answer the user's last message. Returns the answer as text. Raises Stopped, StepLimit or Problem."""
         answer: Any = ""
-        for event in self.run(task, stream=True, reset=False):
+        for event in self.run("", stream=True, reset=False):  # the message itself is in the journal already
             if self._cancel.event.is_set():
                 raise Stopped
             if isinstance(event, ActionOutput) and event.is_final_answer:
@@ -192,14 +335,15 @@ class Coder(CodeAgent):
         return answer if isinstance(answer, str) else repr(answer)
 
 
-def observed(result: StepResult, note: str = "") -> str:
-    """What the model reads of a step: output, error or value, lost variables; cut in the middle."""
-    parts = [cut(result.output.rstrip("\n"))]
-    if result.error:
-        parts.append("Error:\n" + cut(result.error))
-    elif result.value:
-        parts.append("Last value:\n" + cut(result.value))
-    parts += [renewed(result), note]
+def observed(result: StepResult, most: int | None = None, note: str = "") -> str:
+    """Output, then error or value; cut head and tail so that the sum is at most that many characters, about."""
+    output = result.output.rstrip("\n")
+    name, last = ("Error", result.error) if result.error else ("Last value", result.value)
+    if most is not None:
+        room = max(int(most * _OF_ERROR), most - len(output))
+        last = outputs.cut(last, room, note)
+        output = outputs.cut(output, most - len(last), note)
+    parts = [output, f"{name}:\n{last}" if last else ""]
     return "\n".join(part for part in parts if part) or "(no output)"
 
 
@@ -215,13 +359,6 @@ def renewed(result: StepResult) -> str:
     lost = ", ".join(f"{lost.name} ({lost.why})" for lost in result.lost)
     kept = f"These variables were lost and are undefined now: {lost}." if lost else "All variables were restored."
     return f"Python was started anew: {result.restarted.rstrip('.')}. {kept}"
-
-
-def cut(text: str, limit: int = OBSERVED) -> str:
-    if len(text) <= limit:
-        return text
-    half = limit // 2
-    return f"{text[:half]}\n… {len(text) - limit} characters cut …\n{text[-half:]}"
 
 
 def _last_line(error: str) -> str:

@@ -252,7 +252,7 @@ class JobLogged(_Event):
     job: str
     offset: int  # bytes of the log that are told with this
     text: str
-    points: tuple[dict[str, float], ...] = ()  # {"step": 10, "loss": 0.5}
+    points: tuple[dict[str, float | None], ...] = ()  # {"step": 10, "loss": 0.5}; None: printed, and no finite number
 
 
 EndStatus = Literal["completed", "failed", "cancelled", "timeout", "lost"]

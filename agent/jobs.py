@@ -2,16 +2,19 @@
 
 A job outlives the run and the process. Each open job has one follower thread that writes its log and its end into the
 journal, whoever waits for it. The label of a job is known before it is submitted, so that after a crash between the
-two the place can be asked whether the submission reached it.
+two the place can be asked whether the submission reached it. Where an answer was lost, the money stays held and the
+place is asked until it can be known.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from agent.contract import Contract
 from agent.events import (
     EndStatus,
     Entry,
@@ -21,141 +24,330 @@ from agent.events import (
     JobSubmitted,
     JobSubmitting,
     MoneyReleased,
-    MoneyReserved,
     MoneySettled,
     Noticed,
 )
+from agent.job_records import Record, cost, records
+from agent.job_rows import row, searched_row, url
 from agent.ledger import Ledger
 from agent.policy import over_budget
 from tools.cards import Spend
-from tools.desk import JobEnd, Problem, Refused, Stopped
+from tools.desk import Problem, Refused
 from tools.jobs.metrics import points
-from tools.jobs.place import JobPlace, JobState
+from tools.jobs.place import JobPlace, JobRow, JobState, Machine, MaybeStarted
+from tools.jobs.prices import Prices
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
+CANCEL_AGAIN_SECONDS = 5.0
 LOG_TAIL = 4_000  # characters of the log that the waiting tool gets
 
 
 @dataclass
-class _Job:
+class SessionJob:
+    """A job of this session, whether it runs or has ended."""
+
     label: str
     job: str
     request: Spend
+    place: JobPlace
     offset: int = 0
     tail: str = ""
+    state: JobState = field(default_factory=lambda: JobState("running"))
     ended: JobEnded | None = None
+    settled: int | None = None
+    uncancelled: str = ""  # why it could not be cancelled, while that is so
+    cancel_again: float = 0.0  # not before this moment
     done: threading.Event = field(default_factory=threading.Event)
 
 
 class Jobs:
+    """Also a Desk's JobsView. All methods may be called from any thread."""
+
     def __init__(
-        self, session: str, place: JobPlace, emit: Callable[[Event], None], reserve: Callable[[str, int], Ledger | None]
+        self,
+        session: str,
+        places: Mapping[str, JobPlace],
+        emit: Callable[[Event], None],
+        reserve: Callable[[str, int], Ledger | None],
+        prices: Prices | None = None,
+        payers: Callable[[], tuple[str, ...]] = tuple,
+        secrets: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
-        """reserve(hold, micro_usd): hold the money in the journal, or return the ledger it does not fit into."""
-        self._session, self._place, self._emit, self._reserve = session, place, emit, reserve
-        self._open: dict[str, _Job] = {}
+        """places: by Spend.where, and "schedule". reserve(hold, micro_usd): hold the money, or return the ledger it does not fit into.
+
+        payers: in whose name jobs may run on Hugging Face; secrets: names of what the user keeps for jobs.
+        """
+        self._session, self._places, self._emit, self._reserve = session, dict(places), emit, reserve
+        self.prices, self.payers, self.secrets = prices, payers, secrets
+        self._jobs: dict[str, SessionJob] = {}  # all of the session, in order
+        self._searched: dict[str, Spend] = {}  # by label: it may have started a job
+        self._unwanted: set[str] = set()  # labels whose job is cancelled when it is found
         self._lock = threading.Lock()
         self._closing = threading.Event()
+
+    # --- starting ---
 
     def contract(self, call: str, request: Spend, stop: threading.Event) -> Contract:
         return Contract(self, call, request, stop)
 
-    def submit(self, call: str, request: Spend) -> _Job:
+    def submit(self, call: str, request: Spend) -> SessionJob:
         """Reserve and start, once per call."""
+        place = self._place(request)
         label = f"{self._session}-{call}"
         short = self._reserve(label, request.hold_micro_usd)
         if short is not None:
             raise Refused(f"This job was not started: {over_budget(request, short)}.", "Ask for less, or ask the user.")
         self._emit(JobSubmitting(label=label, call=call, request=request))
         try:
-            job = self._place.start(label, request)
-        except BaseException:
-            self._emit(MoneyReleased(hold=label))
+            job = place.start(label, request)
+        except BaseException as error:
+            sure = isinstance(error, Problem) and not isinstance(error, MaybeStarted)
+            if sure or not place.settles_seconds:
+                self._emit(MoneyReleased(hold=label))
+            else:
+                self._search(label, request, call, time.time() + place.settles_seconds)
             raise
-        return self._follow(_Job(label, job, request), call)
+        return self._follow(SessionJob(label, job, request, place), call)
 
     def resume(self, entries: Iterable[Entry]) -> None:
         """Follow again what was open when the last process ended, and finish what it was in the middle of."""
-        for label, known in open_jobs(entries).items():
-            if known.request is None:
+        for label, known in records(entries).items():
+            if known.open and known.request is None:
                 self._emit(MoneyReleased(hold=label))
-            elif known.ended:
-                self._settle(label, known.request, known.ended.seconds)
-            elif known.job is not None:
-                self._watch(_Job(label, known.job, known.request, offset=known.offset))
-            elif (job := self._place.find(label)) is not None:
-                self._follow(_Job(label, job, known.request), known.call)
+            elif known.request is not None:
+                try:
+                    self._resume(label, known, known.request)
+                except Problem as problem:
+                    self._warn(f"“{known.request.title}” cannot be followed: {problem} Its money stays held.")
+
+    def _resume(self, label: str, known: Record, request: Spend) -> None:
+        if known.job is not None:
+            place = self._places.get(_where(request))
+            if place is None and known.open and not known.ended:
+                self._place(request)
+            if place is not None:
+                job = SessionJob(label, known.job, request, place, offset=known.offset, settled=known.settled)
+                if known.open and not known.ended:
+                    self._watch(job)
+                    return
+                job.ended = known.ended
+                job.done.set()
+                self._jobs[known.job] = job
+            if known.open and known.ended:
+                self._settle(label, request, known.ended.seconds, known.ended.status)
+        elif known.open:
+            place = self._place(request)
+            if place.settles_seconds:
+                until = min(known.at, time.time()) + place.settles_seconds
+                self._search(label, request, known.call, until)
+            elif (found := place.find(label, request)) is not None:
+                self._follow(SessionJob(label, found, request, place), known.call)
             else:
-                self._emit(MoneyReleased(hold=label))
-                told = f"“{known.request.title}” was never started: the app ended first."
-                self._emit(Noticed(level="warning", text=told))
+                self._not_started(label, request)
+
+    def _search(self, label: str, request: Spend, call: str, until: float) -> None:
+        """Ask for the label until there is an answer that counts: a job, or none after until (Unix time)."""
+        with self._lock:
+            self._searched[label] = request
+        arguments = (label, request, call, until)
+        threading.Thread(target=self._search_to_end, args=arguments, name=f"search-{label}", daemon=True).start()
+
+    def _search_to_end(self, label: str, request: Spend, call: str, until: float) -> None:
+        place, wait, told = self._place(request), POLL_SECONDS, False
+        while not self._closing.is_set():
+            now = time.time()
+            try:
+                found = place.find(label, request)
+            except Problem as problem:
+                if not told:
+                    told = True
+                    self._warn(f"Whether “{request.title}” was started is not known: {problem} Its money stays held.")
+            else:
+                with self._lock:
+                    gone = found is None and now >= until
+                    cancel = label in self._unwanted
+                    if found or gone:
+                        del self._searched[label]
+                if found:
+                    self._warn(f"“{request.title}” was started after all, as {found}.")
+                    self._follow(SessionJob(label, found, request, place), call)
+                    if cancel:
+                        self.cancel_told(found)
+                    return
+                if gone:
+                    self._not_started(label, request)
+                    return
+            wait = min(wait * 1.5, 10.0)
+            self._closing.wait(wait)
+
+    def _not_started(self, label: str, request: Spend) -> None:
+        self._emit(MoneyReleased(hold=label))
+        self._warn(f"“{request.title}” was never started. Its money is free again.")
+
+    def _place(self, request: Spend) -> JobPlace:
+        place = self._places.get(_where(request))
+        if place is None:
+            raise Problem(
+                f"This app cannot run jobs on {_where(request)!r}.",
+                f"It can on {', '.join(self._places) or 'nothing'}.",
+            )
+        return place
+
+    # --- ending ---
 
     def cancel_open(self) -> None:
-        """Cancel what runs. What cannot be cancelled is told and followed on."""
-        for job in list(self._open):
-            self.cancel(job)
+        """Cancel what runs. What cannot be cancelled is told, and tried again until it has ended."""
+        with self._lock:
+            self._unwanted |= set(self._searched)
+            running = [job.job for job in self._jobs.values() if not job.done.is_set()]
+        threads = [threading.Thread(target=self.cancel_told, args=(job,), daemon=True) for job in running]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def cancel_told(self, job: str) -> None:
+        """Cancel one job, unless the app is closing: then it goes on without us. A failure is a notice."""
+        if not self._closing.is_set():
+            try:
+                self.cancel(job)
+            except Problem as problem:
+                self._warn(f"{problem} This is tried again until it has ended.")
 
     def cancel(self, job: str) -> None:
-        """Cancel one job, unless the app is closing: then it goes on without us."""
-        if self._closing.is_set():
-            return
+        known = self._known(job)
         try:
-            self._place.cancel(job)
+            known.place.cancel(job)
         except Problem as problem:
-            self._emit(Noticed(level="warning", text=f"Job {job} could not be cancelled: {problem}"))
+            known.cancel_again = time.monotonic() + CANCEL_AGAIN_SECONDS
+            known.uncancelled = problem.message
+            raise
+        known.uncancelled = ""
 
     @property
     def open(self) -> bool:
-        return bool(self._open)
+        with self._lock:
+            return bool(self._searched) or any(not job.done.is_set() for job in self._jobs.values())
 
     def close(self) -> None:
         """Stop following; the jobs themselves go on."""
         self._closing.set()
+        for place in self._places.values():
+            place.close()
 
-    def _follow(self, job: _Job, call: str) -> _Job:
+    # --- what tools see ---
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return tuple(self._places)
+
+    def list(self) -> list[JobRow]:
+        with self._lock:
+            known, searched = [*self._jobs], [*self._searched.values()]
+        return [self.state(job) for job in known] + [searched_row(request) for request in searched]
+
+    @property
+    def open_labels(self) -> frozenset[str]:
+        """What tools.jobs.boxes.sweep must leave alone."""
+        with self._lock:
+            return frozenset(self._searched) | {job.label for job in self._jobs.values() if not job.done.is_set()}
+
+    def state(self, job: str) -> JobRow:
+        return row(self._known(job))
+
+    def log(self, job: str) -> Iterator[str]:
+        known, offset = self._known(job), 0
+        while True:
+            text, after = known.place.read(job, offset)
+            if after == offset:
+                return
+            yield from text.splitlines()
+            offset = after
+
+    def points(self, job: str) -> tuple[dict[str, float], ...]:
+        return tuple(point for line in self.log(job) for point in points(line))
+
+    def metrics(self, job: str) -> dict[str, float]:
+        known = self._known(job)
+        return {} if known.ended else known.place.metrics(job)
+
+    def machine(self, job: str) -> Machine:
+        known = self._known(job)
+        opens = getattr(known.place, "machine", None)
+        if opens is None:
+            raise Problem(f"Job {job} is no sandbox.", "Use an id that sandbox_run returned.")
+        machine: Machine = opens(job)
+        return machine
+
+    def wait(self, job: str, seconds: float) -> bool:
+        return self._known(job).done.wait(seconds)
+
+    def _known(self, job: str) -> SessionJob:
+        with self._lock:
+            known = self._jobs.get(job)
+        if known is None:
+            raise Problem(f"This session has no job {job[:80]!r}.", "Use an id that jobs_list shows.")
+        return known
+
+    # --- following ---
+
+    def _follow(self, job: SessionJob, call: str) -> SessionJob:
+        request = job.request
         self._emit(
-            JobSubmitted(label=job.label, job=job.job, call=call, where=job.request.where, title=job.request.title)
+            JobSubmitted(
+                label=job.label, job=job.job, call=call, where=request.where, title=request.title, url=url(job)
+            )
         )
         return self._watch(job)
 
-    def _watch(self, job: _Job) -> _Job:
+    def _watch(self, job: SessionJob) -> SessionJob:
         with self._lock:
-            self._open[job.job] = job
+            self._jobs[job.job] = job
         threading.Thread(target=self._watch_to_end, args=(job,), name=f"job-{job.job}", daemon=True).start()
         return job
 
-    def _watch_to_end(self, job: _Job) -> None:
+    def _watch_to_end(self, job: SessionJob) -> None:
         failures = 0
         while not self._closing.is_set():
             try:
-                state = self._place.state(job.job)  # before the log: what was written by then is read below
-                while self._read_log(job):
-                    pass
+                state = self._look(job)
                 failures = 0
                 if state.status != "running":
                     self._end(job, state, state.status)
                     return
-            except Problem as problem:  # a place may be out of reach for a while; the job is not lost by that
+            except Exception as error:  # a place may be out of reach for a while; the job is not lost by that
                 if self._closing.is_set():
                     return
                 failures += 1
+                if not isinstance(error, Problem):
+                    log.exception("job %s", job.job)
                 if failures == 1:
-                    self._emit(
-                        Noticed(level="warning", text=f"Job {job.job} cannot be watched at the moment: {problem}")
-                    )
+                    said = str(error) if isinstance(error, Problem) else "something nobody foresaw went wrong."
+                    self._warn(f"Job {job.job} cannot be watched at the moment: {said}")
             self._closing.wait(POLL_SECONDS * min(1 + failures, 50))
 
-    def _read_log(self, job: _Job) -> bool:
-        text, offset = self._place.read(job.job, job.offset)
+    def _look(self, job: SessionJob) -> JobState:
+        if job.uncancelled and time.monotonic() >= job.cancel_again:
+            try:
+                self.cancel(job.job)
+            except Problem:
+                log.warning("job %s still cannot be cancelled", job.job)
+        job.state = state = job.place.state(job.job)  # before the log: what was written by then is read below
+        while self._read_log(job):
+            pass
+        return state
+
+    def _read_log(self, job: SessionJob) -> bool:
+        text, offset = job.place.read(job.job, job.offset)
         if offset == job.offset:
             return False
         job.offset, job.tail = offset, (job.tail + text)[-LOG_TAIL:]
         self._emit(JobLogged(job=job.job, offset=offset, text=text, points=points(text)))
         return True
 
-    def _end(self, job: _Job, state: JobState, status: EndStatus) -> None:
+    def _end(self, job: SessionJob, state: JobState, status: EndStatus) -> None:
         job.ended = JobEnded(
             job=job.job,
             status=status,
@@ -165,76 +357,18 @@ class Jobs:
             files=tuple(state.files),
         )
         self._emit(job.ended)
-        self._settle(job.label, job.request, state.seconds)
-        with self._lock:
-            self._open.pop(job.job, None)
+        job.settled = self._settle(job.label, job.request, state.seconds, status)
         job.done.set()
 
-    def _settle(self, label: str, request: Spend, seconds: float) -> None:
-        """What it cost, rounded up to a whole micro-dollar; never more than was agreed to."""
-        cost = -(-request.price_micro_usd_per_hour * round(seconds * 1000) // 3_600_000)
-        self._emit(MoneySettled(hold=label, micro_usd=min(cost, request.hold_micro_usd)))
+    def _settle(self, label: str, request: Spend, seconds: float, status: EndStatus) -> int:
+        micro_usd, source = cost(request, seconds, status)
+        self._emit(MoneySettled(hold=label, micro_usd=micro_usd, source=source))
+        return micro_usd
+
+    def _warn(self, text: str) -> None:
+        self._emit(Noticed(level="warning", text=text))
 
 
-class Contract:
-    """Consent to one Spend: what tools.desk.Contract promises."""
-
-    def __init__(self, jobs: Jobs, call: str, request: Spend, stop: threading.Event) -> None:
-        self.request = request
-        self._jobs, self._call, self._stop = jobs, call, stop
-        self._job: _Job | None = None
-        self._once = threading.Lock()
-
-    def submit(self) -> str:
-        with self._once:
-            if self._stop.is_set():
-                raise Stopped
-            if self._job is None:
-                self._job = self._jobs.submit(self._call, self.request)
-            return self._job.job
-
-    def wait(self) -> JobEnd:
-        self.submit()
-        job = self._job
-        assert job is not None  # noqa: S101  # submit has set it
-        while not job.done.wait(0.05):
-            if self._stop.is_set():
-                self._jobs.cancel(job.job)  # Stop may have come while it was being submitted
-                raise Stopped
-        end = job.ended
-        assert end is not None  # noqa: S101  # done is set after it
-        return JobEnd(job.job, end.status, end.exit_code, end.seconds, job.tail, end.files, end.message)
-
-
-@dataclass
-class OpenJob:
-    """Money that the journal knows no end of, and how far its job had come."""
-
-    call: str = ""
-    request: Spend | None = None  # None: reserved, and nothing more
-    job: str | None = None  # None: not even its start is known
-    offset: int = 0
-    ended: JobEnded | None = None  # it has ended and was not settled
-
-
-def open_jobs(entries: Iterable[Entry]) -> dict[str, OpenJob]:
-    """By label. Pure."""
-    jobs: dict[str, OpenJob] = {}
-    labels: dict[str, str] = {}
-    for entry in entries:
-        match entry.event:
-            case MoneyReserved(hold=label):
-                jobs[label] = OpenJob()
-            case JobSubmitting(label=label, call=call, request=Spend() as request):
-                jobs[label] = OpenJob(call, request)
-            case JobSubmitted(label=label, job=job) if label in jobs:
-                jobs[label].job, labels[job] = job, label
-            case JobLogged(job=job, offset=offset) if labels.get(job) in jobs:
-                jobs[labels[job]].offset = offset
-            case JobEnded(job=job) as ended if labels.get(job) in jobs:
-                jobs[labels[job]].ended = ended
-            case MoneySettled(hold=label) | MoneyReleased(hold=label):
-                jobs.pop(label, None)
-            case _:
-                pass
-    return jobs
+def _where(request: Spend) -> str:
+    """The name of its place: schedules have one of their own."""
+    return "schedule" if request.schedule else request.where

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from agent.books import Books
 from agent.events import MoneyReleased, MoneySettled
-from agent.models.deltas import Cancel, Delta, Done, Reasoning, Restarted, Text, Usage
+from agent.models.deltas import Cancel, Delta, Done, Reasoning, Restarted, Text, Thinker, Usage
 from agent.models.prices import Prices
 from agent.models.router import plain_messages
 from tools.cards import Answer, RaiseCap
@@ -32,20 +32,6 @@ CUT_SHORT = "worst case: the app ended during the call"
 
 class CapReached(Exception):
     """The next call does not fit under the cap, and nobody raised it."""
-
-
-class Thinker(Protocol):
-    @property
-    def model_id(self) -> str: ...
-
-    def stream(
-        self,
-        messages: Sequence[Any],
-        *,
-        stop_words: Sequence[str] = (),
-        cancel: Cancel,
-        max_tokens: int | None = None,
-    ) -> Iterator[Delta]: ...
 
 
 class OtherPurse(Protocol):

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 from agent.books import Books
 from agent.events import Entry, ModelChosen
-from agent.metered import Metered, Purse, Thinker
+from agent.metered import Metered, Purse
 from agent.minds import Wish
+from agent.models.deltas import Thinker
 from agent.models.prices import Prices
 from agent.outside import Outside
 from tools.cards import Answer, RaiseCap

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.events import ModelChosen
-from agent.metered import OtherPurse, Thinker
+from agent.metered import OtherPurse
 from agent.models import embedded
 from agent.models.catalogue import Catalogue
 from agent.models.choices import Choices
+from agent.models.deltas import Thinker
 from agent.models.embedded import EmbeddedModel
 from agent.models.listing import Chosen
 from agent.models.own_servers import Offer, OwnModel, window_of
@@ -125,12 +126,12 @@ class Minds:
             return EmbeddedModel(chosen.model), None
         if chosen.base_url != settings.places.router_url:
             key = settings.model_api_key if chosen.base_url == settings.model_base_url else ""
-            return RouterModel(chosen.model, chosen.base_url, key), None
+            return RouterModel(chosen.model, chosen.base_url, key, window=chosen.window), None
         lent = self._token_of(owner)
         by_owner = whose_token(lent, settings) == "owner"
         token = settings.hf_token if by_owner else lent
         bill_to = settings.bill_to if by_owner else chosen.bill_to
-        model = RouterModel(chosen.model, chosen.base_url, token, bill_to=bill_to, session_id=session)
+        model = RouterModel(chosen.model, chosen.base_url, token, bill_to, session, window=chosen.window)
         return model, _Share(self._purse, owner, session) if by_owner else None
 
     def _embedded(self, wish: str) -> ModelChosen:

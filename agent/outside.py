@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.events import ModelChosen
-from agent.metered import OtherPurse, Thinker
+from agent.metered import OtherPurse
 from agent.minds import Wish
+from agent.models.deltas import Thinker
 from agent.notices import Notices
 from agent.policy import Approve
-from tools import TOOLS
+from tools import NEED_A_PLACE, NEED_HUGGING_FACE, TOOLS
 from tools.hub import HubReader
 from tools.hub_values import Bill
-from tools.jobs import job_run
 from tools.jobs.place import JobPlace
 from tools.web import Web
 
@@ -37,5 +37,6 @@ class Outside:
 
 
 def tools_for(outside: Outside) -> list[Callable[..., Any]]:
-    """What can be done here: without a place for jobs there is no job_run."""
-    return [tool for tool in TOOLS if outside.place or tool is not job_run]
+    """What can be done here: without a place for jobs there are no tools for them."""
+    left_out = NEED_HUGGING_FACE if outside.place else NEED_HUGGING_FACE | NEED_A_PLACE
+    return [tool for tool in TOOLS if tool not in left_out]

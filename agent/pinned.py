@@ -6,10 +6,10 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
-from agent.branches import standing
+from agent.branches import standing, turn_to_undo
 from agent.clauses import LONGEST_TEXT
 from agent.demands import after_rewinding, folded, made_by, merged
-from agent.events import ApprovalAnswered, DemandsSet, Entry, Event, JobSubmitting, UserSaid
+from agent.events import ApprovalAnswered, DemandsSet, Entry, Event, JobSubmitting, Rewound, UserSaid
 from agent.terms import amount_in, licence_in
 from agent.wording import found, names_in
 from tools.cards import Answer, Demand, Request
@@ -74,10 +74,15 @@ class Pinned:
         with self._lock:
             self._put(tuple(listed), "user")
 
-    def rewind(self, seq: int) -> None:
-        """After everything behind seq was taken back: its words demand nothing any more."""
+    def take_back(self, run: str = "") -> None:
+        """Take back this run and all after it, or the last one; its words demand nothing any more. Raises Problem."""
         with self._lock:
-            self._put(after_rewinding(self._entries(), seq), "app")
+            seq = turn_to_undo(self._entries(), run)
+            self._emit(Rewound(seq=seq))
+            demands = after_rewinding(self._entries(), seq)
+            if demands or self._demands:  # told also if nothing changed: what was set since then is forgotten, too
+                self._demands = demands
+                self._emit(DemandsSet(demands=demands, by="app"))
 
     def _put(self, demands: tuple[Demand, ...], by: str) -> None:
         if demands != self._demands:

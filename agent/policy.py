@@ -40,6 +40,8 @@ def judge(
         return Verdict("deny", over_budget(request, ledger))
     if approve == "ask":
         return Verdict("ask")
+    if approve == "within-budget" and isinstance(request, Spend) and request.schedule:
+        return Verdict("deny", "what starts again by itself needs a person's word")
     if approve == "within-budget" and isinstance(request, Spend):
         return Verdict("allow", "within the budget that was given")
     return Verdict("deny", "nobody is there to ask")

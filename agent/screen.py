@@ -17,8 +17,10 @@ from agent.events import (
     ApprovalAnswered,
     ApprovalAsked,
     CodeWritten,
+    Compacted,
     DemandsSet,
     Entry,
+    Guarded,
     JobEnded,
     JobLogged,
     JobSubmitted,
@@ -90,6 +92,10 @@ class Screen:
                 say("[dim]The last turn was taken back.[/]")
             case Noticed(text=text):
                 say(f"[yellow]{escape(text)}[/]")
+            case Guarded(text=text):
+                say(f"[yellow]{escape(_plain(text))}[/]")
+            case Compacted(step=step, tokens_before=before, tokens_after=after):
+                say(f"[dim]Steps up to {step} were summarised: {before:,} to {after:,} tokens.[/]")
             case StepEnded(seconds=seconds, input_tokens=read, output_tokens=wrote, error=error):
                 tokens = f", {read:,} tokens in, {wrote:,} out" if read is not None and wrote is not None else ""
                 say(f"[dim]{seconds:.1f} s{tokens}[/]" + (f" [red]{escape(_short(_plain(error)))}[/]" if error else ""))

@@ -16,7 +16,6 @@ from typing import Any, BinaryIO, Literal, TypeVar, cast
 
 from agent.approval import Approvals
 from agent.books import Books
-from agent.branches import turn_to_undo
 from agent.coder import Coder, StepLimit
 from agent.events import (
     ApprovalAnswered,
@@ -24,7 +23,6 @@ from agent.events import (
     Event,
     ModelChosen,
     OutputPrinted,
-    Rewound,
     RunEnded,
     SandboxReported,
     StepEnded,
@@ -36,7 +34,7 @@ from agent.events import (
 )
 from agent.jobs import Jobs
 from agent.journal import Journal
-from agent.memory import Recalled, recall
+from agent.memory import Memory, Recalled
 from agent.metered import CapReached, settle_what_was_cut_short
 from agent.mind import Mind
 from agent.minds import Wish
@@ -49,7 +47,8 @@ from agent.scribe import Scribe
 from agent.shelf import Shelf
 from agent.toolbox import Toolbox
 from agent.typed import Typed, parse_typed
-from tools.cards import Answer, Demand, FileMade, RaiseCap, Request
+from agent.window import Window
+from tools.cards import Answer, Demand, FileMade, GoOn, Request
 from tools.desk import Desk, Problem, Refused, Stopped
 
 log = logging.getLogger(__name__)
@@ -83,7 +82,8 @@ class Session:
         self._run: _Run | None = None
         self._shelf = Shelf(folder)
         entries = list(journal.entries())
-        past = recall(entries)
+        self._memory, self._window = Memory(journal.entries), Window()
+        past = self._memory.catch_up()
         self._books = Books(self._write, entries)
         self._emit = self._books.emit
         self._pinned = Pinned(self._emit, entries, journal.entries)
@@ -91,7 +91,7 @@ class Session:
         self._toolbox = Toolbox(tools_for(outside), self._emit, self._desk, past.calls)
         self._mind = Mind(self._outside, self._books, entries)
         self._executor: Executor | None = None
-        self._jobs = Jobs(self.id, outside.place, self._emit, self._books.reserve) if outside.place else None
+        self._jobs = Jobs(self.id, {"here": outside.place}, self._emit, self._books.reserve) if outside.place else None
         restarted = "The app was restarted while this ran. Nothing before that is lost: send a message to go on."
         self._close_what_was_left_open(past, restarted)
         settle_what_was_cut_short(self._books)
@@ -103,8 +103,7 @@ class Session:
     def send(self, text: str, files: Sequence[str] = (), *, replace: str = "") -> str:
         """Start a run on the user's message; returns its id at once. Raises Problem while another run is going on.
 
-        replace: a run whose message this one takes the place of; that run and all after it are taken back.
-        """
+        replace: a run that this one takes the place of; it and all after it are taken back."""
         text = text.strip()
         if not text and not files:
             raise Problem("The message is empty.", "Write what you want done.")
@@ -119,11 +118,11 @@ class Session:
         with self._lock:
             if self._run:
                 raise Problem("A run is still going on.", "Wait for its end, or press Stop first.")
-            past = recall(self._journal.entries())
+            past = self._memory.catch_up()
             if past.open_run:  # its end could not be written
                 self._close_what_was_left_open(past, "The end of this run could not be saved.")
             if replace:
-                self._rewind(replace)
+                self._pinned.take_back(replace)
             run = _Run(f"r{past.runs + 1}", step=past.last_step)
             self._emit(UserSaid(run=run.id, text=text, files=tuple(files)))
             if not typed:
@@ -140,7 +139,7 @@ class Session:
         with self._lock:
             if self._run:
                 raise Problem("A run is still going on.", "Wait for its end, or press Stop first.")
-            self._rewind()
+            self._pinned.take_back()
 
     def set_demands(self, demands: Sequence[Demand]) -> None:
         """What is pinned, whole. A person's word only; no tool reaches this."""
@@ -225,11 +224,6 @@ class Session:
 
     # --- a run ---
 
-    def _rewind(self, run: str = "") -> None:
-        seq = turn_to_undo(self._journal.entries(), run)
-        self._emit(Rewound(seq=seq))
-        self._pinned.rewind(seq)
-
     def _drive(self, run: _Run, typed: Typed | None) -> None:
         why: Why = "failed"
         answer = message = ""
@@ -247,7 +241,7 @@ class Session:
             )
         except StepLimit:
             why = "step_limit"
-            message = f"All {self._outside.max_steps} steps of this run are used up. Send a message to go on."
+            message = "All steps of this run are used up. Send a message to go on."
         except Problem as problem:
             message = f"{typed.tool} could not do it." if typed else str(problem)  # its call has just said why
         except Exception as error:
@@ -263,27 +257,32 @@ class Session:
         model = self._mind.thinker(self._ask_for_more)
         facts = self._child().report()
         self._emit(SandboxReported(level=str(facts["level"]), facts=facts))
-        past = recall(self._journal.entries())
-        task = past.steps.pop()
-        run.coder = coder = Coder(
+        run.coder = Coder(
             model,
             list(self._toolbox.tools.values()),
             self._child(),
             lambda name, arguments: self._toolbox.call(name, (), arguments, by="agent", step=self._step()),
             self._emit,
+            memory=self._memory,
+            work=self.folder / "work",
             run=run.id,
             cancel=run.cancel,
             steps_before=run.step,
             max_steps=self._outside.max_steps,
+            go_on=self._go_on,
+            window=self._window,
         )
-        coder.memory.steps = past.steps
-        return coder.run_to_end(task.task)
+        return run.coder.run_to_end()
 
-    def _ask_for_more(self, request: RaiseCap) -> tuple[Answer, RaiseCap]:
+    def _ask_for_more(self, request: R) -> tuple[Answer, R]:
         run = self._run
         if run is None:
             raise Stopped
         return self._judge("", request, run.cancel.event)
+
+    def _go_on(self, steps: int) -> int:
+        answer, agreed = self._ask_for_more(GoOn(steps=steps, more=self._outside.max_steps))
+        return agreed.more if answer.verdict == "yes" else 0
 
     def _call_typed(self, typed: Typed) -> str:
         self._toolbox.call(typed.tool, (), typed.arguments, by="user")
@@ -366,6 +365,7 @@ class Session:
             say=say,
             judge=lambda request: self._judge(call, request, stop),
             sign=(lambda request: jobs.contract(call, request, stop)) if jobs else None,
+            jobs=jobs,
             pin=self._pinned.pin,
             stop=stop,
         )

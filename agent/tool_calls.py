@@ -49,6 +49,12 @@ def _named(body: str) -> Named | None:
     return Named(name, arguments) if isinstance(name, str) and isinstance(arguments, dict) else None
 
 
+def written(call: Named) -> str:
+    """The call in the form that the model is asked for."""
+    body = json.dumps({"name": call.name, "arguments": dict(call.arguments)}, ensure_ascii=False)
+    return f"<tool_call>{body}</tool_call>"
+
+
 def carried_out(calls: Sequence[Named], call_tool: Callable[[str, Mapping[str, Any]], Any]) -> tuple[bool, Any, str]:
     """Do the calls in order: (is final, answer, observation). A problem is an observation like any other."""
     seen: list[str] = []

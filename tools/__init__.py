@@ -7,7 +7,9 @@ from typing import Any
 
 from tools.ask import ask_user
 from tools.demand import demand
-from tools.jobs import job_run
+from tools.jobs import job_cancel, job_logs, job_metrics, job_run, job_status, job_wait, jobs_list
+from tools.jobs.boxes import sandbox_file, sandbox_run
+from tools.jobs.hardware import hardware
 from tools.papers import paper_outline, paper_read, papers_search
 from tools.plan import plan
 from tools.search import hub_info, hub_search
@@ -19,9 +21,26 @@ TOOLS: tuple[Callable[..., Any], ...] = (
     paper_read,
     hub_search,
     hub_info,
+    hardware,
     job_run,
+    job_status,
+    job_logs,
+    job_metrics,
+    job_wait,
+    job_cancel,
+    jobs_list,
+    sandbox_run,
+    sandbox_file,
     plan,
     ask_user,
     demand,
     skill,
 )
+
+NEED_A_PLACE: frozenset[Callable[..., Any]] = frozenset(
+    {job_run, job_status, job_logs, job_metrics, job_wait, job_cancel, jobs_list}
+)
+"""Of no use where no job can run."""
+
+NEED_HUGGING_FACE: frozenset[Callable[..., Any]] = frozenset({hardware, sandbox_run, sandbox_file})
+"""Of no use where none can run on Hugging Face."""

@@ -106,18 +106,32 @@ class Spend(_Value):
     kind: Literal["spend"] = "spend"
     title: str
     where: Literal["here", "sandbox", "jobs"]
+    namespace: str = ""  # the user or organisation that pays; "": nobody, it runs here
     flavor: str = ""
+    image: str = ""  # container; "": the place's own
     script: str
     dependencies: tuple[str, ...] = ()  # PEP 508, "transformers==5.23.0"
     env: dict[str, str] = {}
     secrets: tuple[str, ...] = ()  # names only, never values
+    # HF_TOKEN inside: none, a narrow one that the user keeps for jobs, or the user's own.
+    token: Literal["none", "stored", "own"] = "none"  # noqa: S105
+    volumes: tuple[str, ...] = ()  # mounted for reading: "datasets/ada/pets:/data"
+    outputs: str = ""  # private bucket that /outputs is a folder of: "ada/ml-intern"; "": nothing is kept
+    labels: dict[str, str] = {}
+    nodes: int = Field(default=1, ge=1, le=16)  # machines of this flavor, one job each
+    schedule: str = ""  # cron or "@daily"; "": once, now
+    runs: int = Field(default=1, ge=1, le=366)  # the most times a schedule fires
     timeout_seconds: int = Field(gt=0, le=7 * 24 * 3600)
-    price_micro_usd_per_hour: int = Field(ge=0)
+    idle_seconds: int = Field(default=0, ge=0)  # a sandbox ends after so long without a command
+    price_micro_usd_per_hour: int = Field(ge=0)  # of one machine, live
+    likely_micro_usd: int | None = Field(default=None, ge=0)  # what it will probably cost; None: no estimate
+    why: str = ""  # why this hardware, in a sentence
 
     @property
     def hold_micro_usd(self) -> int:
-        """The most this can cost: price times timeout, rounded up to a whole micro-dollar."""
-        return -(-self.price_micro_usd_per_hour * self.timeout_seconds // 3600)
+        """The most this can cost: price times timeout, machines and runs. Minutes are billed whole, so is each timeout."""
+        minutes = -(-self.timeout_seconds // 60)
+        return -(-self.price_micro_usd_per_hour * minutes * self.nodes * self.runs // 60)
 
 
 class Delete(_Value):

@@ -16,6 +16,7 @@ from tools.cards import Answer, Card, Delete, Demand, Question, Spend
 
 if TYPE_CHECKING:
     from tools.hub import HubReader, HubWriter
+    from tools.jobs.place import JobsView
     from tools.web import Web
 
 
@@ -49,6 +50,7 @@ class JobEnd:
     log: str
     files: tuple[str, ...]
     message: str = ""
+    outputs: str = ""  # where else it left something: a bucket's folder
 
 
 class Contract(Protocol):
@@ -80,6 +82,7 @@ class Desk:
     sign: Callable[[Spend], Contract] | None = None  # makes the object that spends; None: no place to run jobs
     writer: Callable[[Delete], HubWriter] | None = None
     pin: Callable[[Demand], None] | None = None  # keeps what the user demanded; None: nothing can be pinned here
+    jobs: JobsView | None = None  # this session's; None: no place to run any
     stop: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:

@@ -11,12 +11,18 @@ import functools
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import quote
 
 import httpx2
-from huggingface_hub import HfApi, get_session, set_client_factory
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub import HfApi, Sandbox, constants, get_session, set_client_factory
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    SandboxError,
+)
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import default_client_factory, hf_raise_for_status, parse_ratelimit_headers
 
@@ -44,12 +50,26 @@ class HubReader(Protocol):
     def papers_search(self, query: str, limit: int) -> list[PaperFacts]: ...
     def paper_meta(self, id: str) -> PaperFacts: ...
     def paper_markdown(self, id: str) -> str: ...
+    def hardware(self) -> list[Mapping[str, Any]]: ...
 
 
 class HubWriter(Protocol):
     """What may be changed on the Hub. Whoever holds one has the user's consent."""
 
     def delete_repo(self, repo: str) -> None: ...
+
+
+class Rented(Protocol):
+    """A machine of huggingface_hub's Sandbox, as far as it is used here."""
+
+    id: str
+    files: Any
+
+    def run(self, cmd: str, *, background: bool) -> Any: ...
+    def proxy_url_for(self, port: int, path: str, *, scheme: str) -> str: ...
+    def kill(self) -> None: ...
+    @property
+    def proxy_headers(self) -> dict[str, str]: ...
 
 
 class Hub:
@@ -118,6 +138,14 @@ class Hub:
         """A paper's text as Markdown, or, where the Hub has none, its abstract page, unmarked: the caller must tell."""
         return self._get(f"paper {id!r}", f"/papers/{quote(id)}.md", []).decode("utf-8", errors="replace")
 
+    def hardware(self) -> list[Mapping[str, Any]]:
+        """What Jobs run on, with prices, as the Hub lists it now. Public. Read by tools.jobs.prices alone."""
+        what = "the list of hardware"
+        found = self._json(what, "/api/jobs/hardware")
+        if not isinstance(found, list):
+            raise _nonsense(what)
+        return [item for item in found if isinstance(item, dict) and isinstance(item.get("name"), str)]
+
     def _json(self, what: str, path: str, params: Sequence[tuple[str, str]] = ()) -> Any:
         body = self._get(what, path, params)
         try:
@@ -147,7 +175,7 @@ class Hub:
         try:
             return work()
         except HfHubHTTPError as error:
-            raise _problem(what, error, signed_in=bool(self._token)) from None
+            raise problem_of(what, error, signed_in=bool(self._token)) from None
         except OfflineModeIsEnabled:
             raise Problem("HF_HUB_OFFLINE is set, so the Hub is not asked.", "Unset it and start again.") from None
         except httpx2.TimeoutException:
@@ -169,6 +197,26 @@ class WritableHub(Hub):
             self._call(f"{kind} {id!r}", lambda: api.delete_repo(id, repo_type=kind))
         except (AttributeError, TypeError):  # what the library says of an error that is JSON but no plain object
             raise _nonsense(f"{kind} {id!r}") from None
+
+    def rent(self, flavor: str, idle_seconds: int, labels: Mapping[str, str]) -> Rented:
+        """Start a sandbox on this account, and wait until it answers. No token goes into it."""
+        if not self._token:
+            raise Problem("Nobody is signed in.", "Sign in with Hugging Face, or set HF_TOKEN.")
+        if constants.ENDPOINT.rstrip("/") != self.endpoint:  # the library asks no other
+            raise Problem(f"Machines are rented from {constants.ENDPOINT} only.", "Set HF_ENDPOINT before the start.")
+        made = self.within(
+            None,
+            lambda: Sandbox.create(flavor=flavor, idle_timeout=idle_seconds, labels=dict(labels), token=self._token),
+        )
+        return cast(Rented, made)
+
+    def within(self, rented: Rented | None, work: Callable[[], _T]) -> _T:
+        """Do a request to a sandbox, or for one; its errors as words."""
+        what = f"the rented machine {rented.id}" if rented else "a rented machine"
+        try:
+            return self._call(what, work)
+        except SandboxError as error:
+            raise Problem(f"{what[0].upper()}{what[1:]} failed: {str(error)[:300]}", "Try again in a minute.") from None
 
 
 _LISTED: Mapping[Kind, tuple[str, ...]] = {
@@ -206,7 +254,8 @@ def _raise_for_status(response: httpx2.Response, body: bytes) -> None:
         raise HfHubHTTPError(f"status {whole.status_code}", response=whole) from None
 
 
-def _problem(what: str, error: HfHubHTTPError, *, signed_in: bool) -> Problem:
+def problem_of(what: str, error: HfHubHTTPError, *, signed_in: bool) -> Problem:
+    """An error of the library, by type and status, in words."""
     status = error.response.status_code if error.response is not None else 0
     said = " ".join((error.server_message or "").split())[:300]
     if isinstance(error, GatedRepoError):

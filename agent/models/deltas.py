@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +102,23 @@ class Cancel:
         finally:
             with self._lock:
                 del self._wakers[key]
+
+
+class Thinker(Protocol):
+    """A model that one run thinks with."""
+
+    @property
+    def model_id(self) -> str: ...
+
+    @property
+    def window(self) -> int | None:
+        """Tokens of a request and its reply together; None: nobody says."""
+
+    def stream(
+        self,
+        messages: Sequence[Any],
+        *,
+        stop_words: Sequence[str] = (),
+        cancel: Cancel,
+        max_tokens: int | None = None,
+    ) -> Iterator[Delta]: ...

@@ -127,6 +127,11 @@ class EmbeddedModel(Model):
     def __repr__(self) -> str:
         return f"EmbeddedModel({self.model_id!r})"
 
+    @property
+    def window(self) -> int | None:
+        """Tokens; None: not known before it is loaded."""
+        return _window(self.model_id)
+
     def stream(
         self,
         messages: Sequence[ChatMessage | dict[str, Any]],
@@ -268,13 +273,17 @@ def why_not() -> str:
     return ""
 
 
+def _window(name: str) -> int | None:
+    ready = weights.loaded(name)
+    return ready.window if ready else weights.LARGEST_WINDOW if name == DEFAULT_MODEL else None
+
+
 def offer(environ: Mapping[str, str] = os.environ) -> Offer | None:
     """The embedded model as it can be had here; None, and why_not, when it cannot. Loads no model."""
     if why_not():
         return None
     name, device = chosen(environ), _device()
-    ready = weights.loaded(name)
-    window = ready.window if ready else weights.LARGEST_WINDOW if name == DEFAULT_MODEL else None
+    window = _window(name)
     if speed := _speeds.get(name):
         note = f"{speed:.3g} tokens per second, measured here."
     elif device == "CPU":

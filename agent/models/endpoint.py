@@ -191,7 +191,7 @@ class Endpoint:
             return Failed(Problem(what, "Set the base URL to the address that answers itself."), passes=False)
         fault = fault_of_answer(response.status_code, await _start(response, MAX_REFUSAL))
         failed = self._failed(fault, wait_asked_for(response.headers.get("retry-after", "")))
-        if response.status_code in (400, 422):
+        if response.status_code in (400, 422) and not fault.excess:
             named = {field for field in _OPTIONAL if field in fault.kinds or re.search(rf"\b{field}\b", fault.message)}
             return _Unwanted(named, failed)
         return failed

@@ -44,17 +44,19 @@ class RouterModel(Model):
         *,
         attempts: int = 5,
         idle_seconds: float = 300.0,
+        window: int | None = None,
     ) -> None:
         """base_url: such as "https://router.huggingface.co/v1"; the key is sent to its host and nowhere else.
 
         bill_to: the organization that pays; session_id: groups a session's requests. Both are the Hugging Face
         router's own. idle_seconds: silence after which a request has failed; a local model may read for minutes
-        before it speaks. Raises Problem for an address or a key that cannot be one.
+        before it speaks. window: tokens, where they are known. Raises Problem for an address or a key that cannot be one.
         """
         super().__init__(model_id=model_id, flatten_messages_as_text=True)
         headers = {"X-HF-Bill-To": bill_to, "X-HF-Session-id": session_id}
         self._endpoint = Endpoint(base_url, api_key, {k: v for k, v in headers.items() if v}, idle_seconds)
         self._attempts = attempts
+        self.window = window
 
     def __repr__(self) -> str:
         return f"RouterModel({self.model_id!r}, {self._endpoint.base_url!r})"

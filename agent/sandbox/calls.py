@@ -49,10 +49,21 @@ Send = Callable[[dict[str, object], float], None]
 class Calls:
     """Runs what is added in threads of its own, each in a copy of the context in which this was made."""
 
-    def __init__(self, call_tool: CallTool, names: Collection[str], limit: int, send: Send, inbox: Path) -> None:
-        """inbox: where results go that are too large for a message; only the host writes there."""
+    def __init__(
+        self,
+        call_tool: CallTool,
+        names: Collection[str],
+        limit: int,
+        send: Send,
+        inbox: Path,
+        place: Callable[[Path], str] = str,
+    ) -> None:
+        """inbox: where results go that are too large for a message; only the host writes there.
+
+        place: makes such a file readable for the worker, and says where it is.
+        """
         self._call_tool, self._names, self._left, self._limit, self._send = call_tool, names, limit, limit, send
-        self._inbox = inbox
+        self._inbox, self._place = inbox, place
         self._context = contextvars.copy_context()
         self._lock = threading.Lock()
         self._waiting: SimpleQueue[CallAsked | None] = SimpleQueue()
@@ -89,7 +100,10 @@ class Calls:
             self._threads += start
         self._waiting.put(call)
         if start:
-            threading.Thread(target=self._work, name=f"tool {call.name}", daemon=True).start()
+            try:
+                threading.Thread(target=self._work, name=f"tool {call.name}", daemon=True).start()
+            except RuntimeError:  # code at the level "unsafe" may take all that this user may have
+                raise Broken("there is no thread left to run a tool in") from None
 
     def abandon(self) -> None:
         """Answer all that is open with an error, so that the code can end; running calls end unheard."""
@@ -167,7 +181,7 @@ class Calls:
         path = self._inbox / f"{RESULT}{secrets.token_hex(8)}.json"
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
             file.write(data)
-        return {"ok": True, "file": str(path)}
+        return {"ok": True, "file": self._place(path)}
 
 
 def _problem(message: str) -> dict[str, object]:

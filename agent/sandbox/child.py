@@ -17,10 +17,11 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from agent.sandbox import confine
-from agent.sandbox.forks import Zygote, environment
+from agent.sandbox.forks import Origin
 from agent.sandbox.messages import Broken, CallAsked, Done, Hello, LostName, Ready, Splitter
 from agent.sandbox.protocol import TO_WORKER, pack
 from agent.sandbox.seal import Slot
+from agent.sandbox.zygote import environment
 
 _PIPE_BYTES = 256 << 10
 _CHUNK = 64 << 10
@@ -29,25 +30,35 @@ _START_SECONDS = 12.0  # to load the variables
 
 
 @dataclass(frozen=True)
-class Start:
-    """What a worker is told before anything else. Bytes, and characters of a value or an error."""
+class Kind:
+    """What a worker is told before anything else, and before its session is known."""
 
     level: str
+    memory_bytes: int = 3 << 30  # of address space, beyond the zygote's
+    file_bytes: int = 256 << 20
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a worker is told of its session. text_chars: of a value or an error."""
+
     folder: str
     restore: Slot | None = None  # which of the saved variables it begins with
     tools: tuple[dict[str, str], ...] = ()
-    memory_bytes: int = 3 << 30  # of address space, beyond the zygote's
-    file_bytes: int = 256 << 20
     text_chars: int = 20_000
 
 
-class Child:
-    """A worker in folder: work/ is its directory, tmp/ its home, state/ holds its variables, inbox/ what it is given."""
+def make_folders(folder: Path) -> None:
+    for name in ("work", "tmp", "state", "inbox", "uploads"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
 
-    def __init__(self, folder: Path, zygote: Zygote, brokered: bool) -> None:
+
+class Child:
+    """A worker: no session's until begin."""
+
+    def __init__(self, origin: Origin, kind: Kind) -> None:
         """Raises Broken when no process can be had."""
-        for name in ("work", "tmp", "state", "inbox", "uploads"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
+        self.kind = kind
         self._force = threading.Lock()
         self._killed = False
         self._ended = ""  # how
@@ -63,7 +74,7 @@ class Child:
                 fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         os.set_blocking(self._pipe, False)
         try:
-            self._fork = zygote.fork(theirs.fileno(), out, brokered)
+            self._fork = origin.fork(theirs.fileno(), out, brokered=kind.level == "brokered")
         except BaseException:
             self._sock.close()
             os.close(self._pipe)
@@ -71,6 +82,11 @@ class Child:
         finally:
             theirs.close()
             os.close(out)
+        try:
+            self.send({"type": "prepare", **asdict(kind)}, seconds=5)
+        except Broken:
+            self.kill()
+            raise
 
     @property
     def pid(self) -> int:
@@ -83,7 +99,7 @@ class Child:
     def begin(self, start: Start, look: Callable[[], None]) -> tuple[dict[str, JsonValue], tuple[LostName, ...]]:
         """Let it shut itself in and load the variables, which runs code. Returns what is in force, and what is lost.
 
-        look is called every few milliseconds; what it raises is raised. Raises Broken when the worker does not become
+        In its folder work/ is its directory, tmp/ its home, state/ holds its variables, inbox/ what it is given. look is called every few milliseconds; what it raises is raised. Raises Broken when the worker does not become
         ready in time, or is less shut in than it should be.
         """
         home = os.path.join(start.folder, "tmp")
@@ -101,7 +117,7 @@ class Child:
                     match message:
                         case Hello():
                             facts = message.facts
-                        case Ready() if facts.get("level") == start.level:
+                        case Ready() if facts.get("level") == self.kind.level:
                             return facts, message.lost
                         case _:
                             raise Broken(f"the message {message.type!r} out of turn")

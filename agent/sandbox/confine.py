@@ -95,32 +95,43 @@ def limit(level: str, memory_bytes: int, file_bytes: int) -> dict[str, Any]:
     return facts
 
 
-def enclose(level: str, folder: str, broker: Link | None) -> dict[str, Any]:
-    """Shut this process in: the last thing before generated code. Returns what is in force; raises OSError else.
+class Walls:
+    """What shuts this process in: made ready before its session is known, closed before any generated code is there."""
 
-    broker: the link to it, at the level "brokered".
-    """
-    facts: dict[str, Any] = {"level": level, "landlock": 0, "seccomp": 0}
-    if level == "unsafe":
+    def __init__(self, level: str, broker: Link | None) -> None:
+        """broker: the link to it, at the level "brokered". Raises OSError when they cannot be had here."""
+        self._level, self._broker = level, broker
+        self._rules: landlock.Rules | None = None
+        self._program: list[seccomp.Instruction] = []
+        if level == "unsafe":
+            return
+        if sys.platform != "linux" or not syscalls.known_machine():
+            raise OSError(f"no system call filter for {sys.platform} on {platform.machine()}")
+        _give_up_capabilities()
+        if level == "full":
+            self._rules = landlock.Rules()
+            self._rules.add(read=readable())
+        elif not broker:
+            raise OSError(f"no broker for the level {level}")
+        self._program = seccomp.worker_filter(os.getpid(), truncate=not self._rules or self._rules.version >= 3)
+
+    def close(self, folder: str) -> dict[str, Any]:
+        """Shut this process in, with the session's folder. Returns what is in force; raises OSError else."""
+        facts: dict[str, Any] = {"level": self._level, "landlock": 0, "seccomp": len(self._program)}
+        if not self._program:
+            return facts
+        read, change = folders(folder)
+        if self._rules:
+            self._rules.add(read, change)
+            facts["landlock"] = self._rules.enforce()
+        elif self._broker:
+            _prctl(_PR_SET_PTRACER, self._broker.pid)  # the broker reads its memory; fails where nobody minds
+            reads = [*readable(), *read]
+            self._broker.give(seccomp.install(seccomp.path_filter(), listener=True), read=reads, change=change)
+        os.sched_setaffinity(0, {ctypes.CDLL(None).sched_getcpu()})  # the one it is on: moving takes milliseconds
+        facts["cpus"] = 1
+        seccomp.install(self._program)
         return facts
-    if sys.platform != "linux" or not syscalls.known_machine():
-        raise OSError(f"no system call filter for {sys.platform} on {platform.machine()}")
-    _give_up_capabilities()
-    read, change = folders(folder)
-    if level == "full":
-        facts["landlock"] = landlock.restrict([*readable(), *read], change)
-    elif broker:
-        _prctl(_PR_SET_PTRACER, broker.pid)  # the broker reads its memory; fails where nobody minds
-        reads = [*readable(), *read]
-        broker.give(seccomp.install(seccomp.path_filter(), listener=True), read=reads, change=change)
-    else:
-        raise OSError(f"no broker for the level {level}")
-    program = seccomp.worker_filter(os.getpid(), truncate=level == "brokered" or facts["landlock"] >= 3)
-    os.sched_setaffinity(0, {ctypes.CDLL(None).sched_getcpu()})  # the one it is on: moving takes milliseconds
-    facts["cpus"] = 1
-    seccomp.install(program)
-    facts["seccomp"] = len(program)
-    return facts
 
 
 def step_back() -> None:

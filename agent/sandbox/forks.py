@@ -19,20 +19,13 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import JsonValue
 
 from agent.sandbox import confine
 from agent.sandbox.messages import Broken
-from agent.sandbox.zygote import FORK, FORK_BROKERED, REAP, REPLY, REQUEST
-
-_BOOT = """
-import sys, types
-package = sys.modules["sandbox"] = types.ModuleType("sandbox")
-package.__path__ = [sys.argv[1]]
-from sandbox.zygote import main
-main(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "preload")
-"""  # loads the worker's modules from their folder, and nothing else of the app
+from agent.sandbox.zygote import BOOT, FORK, FORK_BROKERED, REAP, REPLY, REQUEST, environment
 
 _START_SECONDS = 60.0  # the first time, libraries compile and fonts are searched
 _REPLY_SECONDS = 20.0  # a fork takes milliseconds; giving up ends all workers
@@ -71,6 +64,23 @@ class Fork:
             select.select([self.handle], [], [], seconds)
             os.close(self.handle)
         return self.zygote.reap(self.pid)
+
+
+class Process(Protocol):
+    """A worker's process as a Fork is one, wherever it runs."""
+
+    @property
+    def pid(self) -> int: ...
+    def alive(self) -> bool: ...
+    def signal(self, number: int) -> None: ...
+    def end(self, seconds: float) -> int: ...
+
+
+class Origin(Protocol):
+    """Where workers come from."""
+
+    def fork(self, sock: int, out: int, brokered: bool) -> Process:
+        """A new worker that has copies of these two descriptors. Raises Broken."""
 
 
 class Zygote:
@@ -150,7 +160,7 @@ class Zygote:
         try:
             process = _births.submit(
                 subprocess.Popen,
-                [self._python, "-I", "-X", "utf8", "-B", "-c", _BOOT, *arguments],
+                [self._python, "-I", "-X", "utf8", "-B", "-c", BOOT, *arguments],
                 cwd="/",
                 env=environment(scratch),
                 stdin=subprocess.DEVNULL,
@@ -179,22 +189,6 @@ class Zygote:
             self._process.kill()
             self._process.wait()
             self._process = None
-
-
-def environment(home: str) -> dict[str, str]:
-    """All of a worker's environment. One thread each for the numeric libraries: the app runs beside it."""
-    return {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "HOME": home,
-        "TMPDIR": home,
-        "MPLCONFIGDIR": home,
-        "MPLBACKEND": "Agg",
-        "LANG": "C.UTF-8",
-        "LC_ALL": "C.UTF-8",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "JE_ARROW_MALLOC_CONF": "background_thread:false",
-    }
 
 
 _zygotes: dict[str, Zygote] = {}

@@ -23,13 +23,16 @@ from pydantic import JsonValue
 
 from agent.sandbox import levels
 from agent.sandbox.calls import RESULT, Calls, CallTool, ToolCall
-from agent.sandbox.child import Child, Start
-from agent.sandbox.files import Usage, remove_since
+from agent.sandbox.child import Child, Kind, Start, make_folders
+from agent.sandbox.files import remove_since
 from agent.sandbox.forks import zygote
 from agent.sandbox.levels import Level
+from agent.sandbox.limits import USUAL, Limits, cause
 from agent.sandbox.messages import Broken, Done
+from agent.sandbox.remote import Consent, Remote
 from agent.sandbox.seal import Seal, Slot, owner_key
 from agent.sandbox.seats import seats
+from agent.sandbox.spares import spares
 from agent.sandbox.step import Ended, Output, Step
 from agent.sandbox.turns import Turn, turns
 from agent.sandbox.watch import Ceiling, Watch
@@ -40,24 +43,6 @@ __all__ = ["CallTool", "Executor", "Limits", "Lost", "StepResult", "ToolCall", "
 _LETTING_GO = 1.0  # seconds
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one session's code may use. All but memory, file size and text are per step."""
-
-    wall_seconds: float = 60.0  # without the time in which a tool works or waits for the user
-    cpu_seconds: float = 60.0  # that too, in all of its threads
-    memory_bytes: int = 3 << 30  # address space, so that too much at once is a MemoryError
-    resident_bytes: int = 1280 << 20  # a step that really fills more is ended
-    file_bytes: int = 256 << 20  # of each file
-    disk: Usage = Usage(bytes=512 << 20, entries=5_000, depth=40)  # noqa: RUF009  # frozen
-    threads: int = 100
-    output_chars: int = 100_000  # kept; the rest is counted
-    output_bytes: int = 16 << 20  # a step that prints more is stopped
-    sent_bytes: int = 32 << 20  # and one that hands more to tools
-    text_chars: int = 20_000  # of a value and of a traceback
-    calls: int = 500
 
 
 @dataclass(frozen=True)
@@ -112,16 +97,17 @@ class Executor:
         call_tool: CallTool,
         tools: Sequence[ToolStub],
         on_output: Callable[[str], None],
-        limits: Limits = Limits(),  # frozen, so one for all
+        limits: Limits = USUAL,
         level: Level | None = None,  # None: the one in force for this app
         key: bytes | None = None,
         python: str = sys.executable,
+        rent: Callable[[], Consent] | None = None,
     ) -> None:
         """folder: the child's own; what it held before is taken up again.
 
         call_tool runs in threads of the host, up to eight at once, in the context of the caller of run.
         on_output gets what is printed as it is printed, in the thread of run. key: the owner's, by which what was saved
-        is known again; without one the folder has its own.
+        is known again; without one the folder has its own. rent: asks the user for a machine, at the level "remote".
         """
         self._folder, self._call_tool, self._tools, self._limits = folder.resolve(), call_tool, tuple(tools), limits
         self._on_output = on_output
@@ -131,7 +117,8 @@ class Executor:
         self._restarted = ""  # since the last result: why there is another child
         self._lost: dict[str, str] = {}
         self._running = threading.Lock()
-        self._turn = Turn()
+        self._remote = Remote(self._folder, rent) if rent else None
+        self._turn = Turn(elsewhere=rent is not None)
         self._closed = False
         self._scratch = [self._folder / name for name in ("work", "tmp", "state")]
         self._ceiling = Ceiling(limits.cpu_seconds, limits.resident_bytes, limits.threads, limits.disk)
@@ -149,7 +136,7 @@ class Executor:
 
     @property
     def level(self) -> Level:
-        """The confinement of its code; at "tools-only" and "remote" none runs here. May take a second the first time."""
+        """The confinement of its code; at "tools-only" none runs. May take a second the first time."""
         return self._given or levels.standing().level
 
     @property
@@ -165,7 +152,8 @@ class Executor:
     def report(self) -> dict[str, JsonValue]:
         """Which confinement is in force: the level, the kernel, the self-test; the child's own facts once it has started."""
         known = levels.standing().report() if self._given is None else {"kernel": levels.kernel()}
-        return {**known, "level": self.level, **self._facts}
+        inside = {"inside": self._facts.get("level")} if self._remote else {}
+        return {**known, **self._facts, **inside, "level": self.level}
 
     def run(self, code: str, stop: threading.Event) -> StepResult:
         """Run one step.
@@ -190,7 +178,7 @@ class Executor:
         """End the child; a running step raises Stopped. May be called again, and from any thread."""
         self._closed = True
         with self._running:
-            self._kill()
+            self._kill_and_give_back()
             seats.leave(self)
 
     def let_go(self) -> bool:
@@ -198,7 +186,7 @@ class Executor:
         if not self._running.acquire(blocking=False):
             return False
         try:
-            self._kill()
+            self._kill_and_give_back()
             seats.leave(self)
         finally:
             self._running.release()
@@ -209,21 +197,21 @@ class Executor:
     def _run(self, code: str, stop: Callable[[], bool]) -> StepResult:
         started, began = time.monotonic(), time.time() - 0.01  # times of files are that coarse
         if self._child is None:
-            if self.level not in levels.RUNS_CODE:
+            if self.level not in levels.RUNS_CODE or (self.level == "remote") != bool(self._remote):
                 raise Problem(
                     f"No code runs here: the sandbox is at the level {self.level}.", "Call the tools by name."
                 )
             seats.take(self, stop)
         try:
             turns.enter(self._turn, stop)
-            ended, printed, cause = self._step(code, stop)
+            ended, printed, why = self._step(code, stop)
             if ended.why == "disk":
                 remove_since(self._scratch, began, self._limits.disk, keep=self._seal.names)
             if ended.why == "stopped":
                 raise Stopped
             if not ended.done:
                 self._ready(stop)  # now, so that the result can say what was lost
-            return self._result(ended, cause, printed, time.monotonic() - started)
+            return self._result(ended, why, printed, time.monotonic() - started)
         finally:
             turns.leave(self._turn)
 
@@ -235,7 +223,8 @@ class Executor:
             if old.startswith(RESULT):
                 (inbox / old).unlink(missing_ok=True)
         output = Output(self._on_output, limits.output_chars)
-        calls = Calls(self._call_tool, self._names, limits.calls, child.send, inbox)
+        place = self._remote.put if self._remote else str
+        calls = Calls(self._call_tool, self._names, limits.calls, child.send, inbox, place)
         step = Step(
             child,
             self._turn,
@@ -248,14 +237,14 @@ class Executor:
         )
         ended = step.run(code, stop)
         seats.used(self)
-        cause = self._cause(ended)
+        why = cause(ended.why, limits, ended.broken)
         if not ended.done:
-            cause = self._end(cause)
-        elif ended.done.saved is not None:
+            why = self._end(why)
+        elif (not self._remote or self._remote.bring_back()) and ended.done.saved is not None:
             self._seal.mark(ended.done.saved)
-        return ended, output.end(), cause
+        return ended, output.end(), why
 
-    def _result(self, ended: Ended, cause: str, output: str, seconds: float) -> StepResult:
+    def _result(self, ended: Ended, why: str, output: str, seconds: float) -> StepResult:
         restarted, self._restarted = self._restarted, ""
         lost, self._lost = tuple(Lost(name, why) for name, why in self._lost.items()), {}
         done = ended.done or Done(type="done", value="", error="", final=False, answer=None, saved=None)
@@ -264,7 +253,7 @@ class Executor:
             after = (
                 "The variables are kept." if ended.done else "The variables are again as they were before this step."
             )
-            error = f"{done.error}\n{cause}. {after}".strip()
+            error = f"{done.error}\n{why}. {after}".strip()
         final = done.final and not error
         return StepResult(
             output=output,
@@ -277,39 +266,6 @@ class Executor:
             lost=lost,
         )
 
-    def _cause(self, ended: Ended) -> str:
-        limits = self._limits
-        match ended.why:
-            case "time":
-                return (
-                    f"The step ran longer than {limits.wall_seconds:g} s, its limit (time in tools does not count), "
-                    "and was stopped; do less in one step, or run it as a job"
-                )
-            case "cpu":
-                return f"The step used more than {limits.cpu_seconds:g} s of CPU, its limit, and was stopped"
-            case "memory":
-                return (
-                    f"The step filled more than {limits.resident_bytes >> 20:,} MB of memory and was ended; "
-                    "work on a part at a time, or run it as a job"
-                )
-            case "threads":
-                return f"The step had more than {limits.threads} threads and was ended; use a pool of a few"
-            case "disk":
-                return (
-                    f"The step wrote more than {limits.disk.bytes >> 20:,} MB, {limits.disk.entries:,} files or folders, "
-                    f"or {limits.disk.depth} folders deep, and was ended; the files that it wrote were removed"
-                )
-            case "sent":
-                return f"The step handed more than {limits.sent_bytes:,} bytes to tools and was stopped; hand over less"
-            case "output":
-                return f"The step printed more than {limits.output_bytes:,} bytes and was stopped; print less"
-            case "stopped":
-                return "The user pressed Stop and the code did not end"
-            case "gone":
-                return f"The Python process was lost during the step: {ended.broken or 'it has ended'}"
-            case _:
-                return ""
-
     # --- the child --------------------------------------------------------------------------------
 
     def _ready(self, stop: Callable[[], bool]) -> Child:
@@ -318,6 +274,8 @@ class Executor:
             self._end("The Python process ended between two steps")
         if stop():
             raise Stopped
+        if self._remote:
+            self._remote.ready(stop)
         if self._child is None:
             self._child = self._start_with_variables(stop)
         return self._child
@@ -326,12 +284,14 @@ class Executor:
         saved = self._seal.last()
         if saved is None and self._seal.has_any():
             self._lost["all variables"] = "what is saved is not what this session has saved"
-        try:
-            return self._start(stop, saved)
-        except Broken as broken:
-            _log.warning("a worker could not start: %s", broken)
-            if saved is not None:
-                self._lost["all variables"] = f"loading them failed: {broken}"
+        for _ in range(1 if saved is None else 2):  # the second leaves out what was the end of the first
+            try:
+                return self._start(stop, saved)
+            except Broken as broken:
+                _log.warning("a worker could not start: %s", broken)
+                why = f"loading them failed: {broken}"
+        if saved is not None:
+            self._lost["all variables"] = why
         try:
             return self._start(stop, None)
         except Broken as broken:
@@ -339,7 +299,8 @@ class Executor:
 
     def _start(self, stop: Callable[[], bool], restore: Slot | None) -> Child:
         """Raises Broken when it does not become ready in time, Stopped."""
-        child = self._turn.worker = Child(self._folder, self._zygote, brokered=self.level == "brokered")
+        make_folders(self._folder)
+        child = self._turn.worker = self._take()
         watch = self._watch(child)
 
         def look() -> None:
@@ -353,14 +314,11 @@ class Executor:
         try:
             self._facts, lost = child.begin(
                 Start(
-                    level=self.level,
-                    folder=str(self._folder),
+                    folder=self._remote.folder if self._remote else str(self._folder),
                     restore=restore,
                     tools=tuple(
                         {"name": tool.name, "signature": tool.signature, "doc": tool.doc} for tool in self._tools
                     ),
-                    memory_bytes=self._limits.memory_bytes,
-                    file_bytes=self._limits.file_bytes,
                     text_chars=self._limits.text_chars,
                 ),
                 look,
@@ -371,6 +329,12 @@ class Executor:
         child.freeze()
         self._lost |= {gone.name: gone.why for gone in lost}
         return child
+
+    def _take(self) -> Child:
+        memory, file = self._limits.memory_bytes, self._limits.file_bytes
+        if self._remote:
+            return Child(self._remote, Kind(self._remote.level, memory, file))
+        return spares.take(self._zygote, Kind(self.level, memory, file))
 
     def _watch(self, child: Child) -> Watch:
         return Watch(child.pid, self._scratch, self._ceiling)
@@ -385,3 +349,8 @@ class Executor:
         """Returns how the child has ended, "SIGKILL" when by us; empty when there was none."""
         child, self._child = self._child, None
         return child.kill() if child else ""
+
+    def _kill_and_give_back(self) -> None:
+        self._kill()
+        if self._remote:
+            self._remote.release()

@@ -45,31 +45,39 @@ class _Beneath(ctypes.Structure):
     _fields_ = [("rights", ctypes.c_uint64), ("folder", ctypes.c_int32)]
 
 
-def restrict(read: Iterable[str], change: Iterable[str]) -> int:
-    """Deny this process all files but those beneath these paths, TCP and signals to others as far as the kernel can.
-
-    Paths that do not exist are left out. No right to make links, pipes, sockets or devices, or to run a program, is
-    given anywhere. Returns the ABI; raises OSError when there is no Landlock. Needs no_new_privs.
+class Rules:
+    """What this process will reach: no file but those beneath the paths that are added, and as far as the kernel can
+    tell no TCP and no signals to others. No right to make links, pipes, sockets or devices, or to run a program, is
+    given anywhere.
     """
-    version = abi()
-    if not version:
-        raise OSError(errno.ENOSYS, "no Landlock in this kernel")
-    handled = (1 << _FILES_BY_ABI[min(version, 5)]) - 1
-    rules = _Ruleset(handled, _TCP if version >= 4 else 0, _SCOPES if version >= 6 else 0)
-    size = 8 if version < 4 else 16 if version < 6 else 24
-    ruleset = _call("landlock_create_ruleset", ctypes.byref(rules), ctypes.c_size_t(size), ctypes.c_uint(0))
-    if ruleset < 0:
-        raise OSError(ctypes.get_errno(), "Landlock takes no rules")
-    try:
+
+    def __init__(self) -> None:
+        """Raises OSError when there is no Landlock."""
+        self.version = version = abi()
+        if not version:
+            raise OSError(errno.ENOSYS, "no Landlock in this kernel")
+        self._handled = (1 << _FILES_BY_ABI[min(version, 5)]) - 1
+        rules = _Ruleset(self._handled, _TCP if version >= 4 else 0, _SCOPES if version >= 6 else 0)
+        size = 8 if version < 4 else 16 if version < 6 else 24
+        self._fd = _call("landlock_create_ruleset", ctypes.byref(rules), ctypes.c_size_t(size), ctypes.c_uint(0))
+        if self._fd < 0:
+            raise OSError(ctypes.get_errno(), "Landlock takes no rules")
+
+    def add(self, read: Iterable[str] = (), change: Iterable[str] = ()) -> None:
+        """Paths that do not exist are left out."""
         for rights, paths in ((_READ, read), (_CHANGE, change)):
             for path in paths:
                 with contextlib.suppress(FileNotFoundError, PermissionError):  # what cannot be reached needs no rule
-                    _grant(ruleset, path, rights & handled)
-        if _call("landlock_restrict_self", ruleset, ctypes.c_uint(0)) != 0:
-            raise OSError(ctypes.get_errno(), "Landlock cannot be enforced")
-    finally:
-        os.close(ruleset)
-    return version
+                    _grant(self._fd, path, rights & self._handled)
+
+    def enforce(self) -> int:
+        """Put them in force for good; returns the ABI. Raises OSError. Needs no_new_privs."""
+        try:
+            if _call("landlock_restrict_self", self._fd, ctypes.c_uint(0)) != 0:
+                raise OSError(ctypes.get_errno(), "Landlock cannot be enforced")
+        finally:
+            os.close(self._fd)
+        return self.version
 
 
 def _grant(ruleset: int, path: str, rights: int) -> None:

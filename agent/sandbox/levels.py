@@ -25,7 +25,7 @@ from tools.desk import Problem
 Level = Literal["full", "brokered", "remote", "tools-only", "unsafe"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 CONFINED: tuple[Level, ...] = ("full", "brokered")  # the best first
-RUNS_CODE: tuple[Level, ...] = ("full", "brokered", "unsafe")
+RUNS_CODE: tuple[Level, ...] = ("full", "brokered", "remote", "unsafe")
 
 _log = logging.getLogger(__name__)
 
@@ -108,8 +108,10 @@ def establish(wanted: str, on_space: bool, zygote: Zygote) -> Standing:
             why_not[level] = f"the self-test failed: {', '.join(found.failed)}"
     if wanted == "unsafe" and not on_space:
         return Standing("unsafe", wanted, facts)
-    if wanted in ("unsafe", "remote"):
-        why_not[wanted] = "never on a Space" if wanted == "unsafe" else "not available in this version"
+    if wanted == "remote":  # proven there, when a session rents a machine
+        return Standing("remote", wanted, facts)
+    if wanted == "unsafe":
+        why_not[wanted] = "never on a Space"
     return Standing("tools-only", wanted, facts, why_not=why_not)
 
 

@@ -1,6 +1,6 @@
 """Frames between host and worker: a 4-byte big-endian length, then that much ASCII JSON. Standard library only.
 
-To the worker: start, run, result. From the worker: hello, ready, call, done. What code prints travels on its own pipe.
+To the worker: prepare, start, run, result. From the worker: hello, ready, call, done. What code prints travels on its own pipe.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -44,8 +45,10 @@ class Seats:
                 return
             self._waiting.append(sitter)
             if self._sweeper is None:
-                self._sweeper = threading.Thread(target=self._sweep, name="sandbox-idle", daemon=True)
-                self._sweeper.start()
+                sweeper = threading.Thread(target=self._sweep, name="sandbox-idle", daemon=True)
+                with contextlib.suppress(RuntimeError):  # no thread left now: with the next one
+                    sweeper.start()
+                    self._sweeper = sweeper
         try:
             while not self._sit(sitter):
                 if stop():

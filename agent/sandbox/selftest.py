@@ -11,7 +11,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +19,12 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from agent.sandbox import syscalls
-from agent.sandbox.child import Child, Start
+from agent.sandbox.child import Child, Kind, Start, make_folders
 from agent.sandbox.files import Usage
-from agent.sandbox.forks import Zygote, environment
+from agent.sandbox.forks import Zygote
 from agent.sandbox.messages import Broken, Done
 from agent.sandbox.watch import Ceiling, Watch
+from agent.sandbox.zygote import environment
 
 _SECONDS = 5.0  # for one check; all together take a fraction of one
 _CANARY = "a canary that no code may see"
@@ -72,15 +73,16 @@ class _Place:
         return not any(_visited(listener) for listener in (self.tcp, self.abstract))
 
 
-def attack(level: str, zygote: Zygote) -> Report:
-    """Raises Broken when no worker can be had at this level."""
+def attack(level: str, zygote: Zygote, take: Callable[[Zygote, Kind], Child] = Child) -> Report:
+    """take: gives the worker. Raises Broken when none can be had at this level."""
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="sandbox-check-"))
     try:
         with _place(folder) as place:
-            child = Child(folder / "session", zygote, brokered=level == "brokered")
+            child = take(zygote, Kind(level))
             try:
-                facts = child.begin(Start(level, str(folder / "session")), lambda: None)[0]
+                make_folders(folder / "session")
+                facts = child.begin(Start(str(folder / "session")), lambda: None)[0]
                 _run(child, _TOOLS)
                 checks = [Check(name, _run(child, code) == "True") for name, code in _attempts(place)]
                 seen = Watch(child.pid, [], Ceiling(1, 1, 1, Usage())).sees()

@@ -35,6 +35,7 @@ class Turn:
 
     worker: Freezable | None = None
     running: bool = False
+    elsewhere: bool = False  # it runs in another machine, and takes nobody's turn
     in_tools: bool = False  # it waits for a tool: it needs no turn, if others do
     used: float = 0.0  # seconds that it has run of late
     waited: float = 0.0  # seconds that it could have run, ever
@@ -105,7 +106,9 @@ class Turns:
         for turn in self._turns:
             turn.count(now)
         ahead = sorted(self._turns, key=lambda turn: (turn.in_tools, turn.used - _SLICE * turn.running))
-        chosen, others = ahead[: self._at_once], ahead[self._at_once :]
+        chosen = [turn for turn in ahead if turn.elsewhere]
+        here = [turn for turn in ahead if not turn.elsewhere]
+        chosen, others = chosen + here[: self._at_once], here[self._at_once :]
         for turn in others:
             if turn.running:
                 turn.let(False)

@@ -38,10 +38,12 @@ class Watch:
         self._pid, self._folders, self._most = pid, folders, most
         self._look = time.monotonic() + LOOK_SECONDS
         self._look_at_disk = 0.0
+        self._seen_at = time.monotonic()
         self._cpu_before = self._process()[0]
         # What tools have put there is not the code's: it may be over from the start, and then not grow.
         there = usage(folders, Usage(sys.maxsize, sys.maxsize, most.disk.depth))
         self._disk = Usage(max(most.disk.bytes, there.bytes), max(most.disk.entries, there.entries), most.disk.depth)
+        self._seen = there
 
     def sees(self) -> bool:
         """Whether the worker's use can be seen at all. Where it cannot, limits are none."""
@@ -59,9 +61,13 @@ class Watch:
         if threads > self._most.threads:
             return "threads"
         if now >= self._look_at_disk:
-            if self._disk_full():
+            found = self._on_disk()
+            most = self._disk
+            if found.bytes > most.bytes or found.entries > most.entries or found.depth > most.depth:
                 return "disk"
-            self._look_at_disk = time.monotonic() + _SHARE * (time.monotonic() - now)
+            took = time.monotonic() - now
+            self._look_at_disk = now + took + min(_SHARE * took, self._time_left(found, now) / 2)
+            self._seen, self._seen_at = found, now
         return "cpu" if cpu - self._cpu_before > self._most.cpu_seconds else ""
 
     def _process(self) -> tuple[float, int, int]:
@@ -73,10 +79,22 @@ class Watch:
             return 0.0, 0, 0
         return (int(fields[11]) + int(fields[12])) / _TICKS, int(fields[17]), int(fields[21]) * _PAGE
 
-    def _disk_full(self) -> bool:
+    def _on_disk(self) -> Usage:
         found = usage(self._folders, self._disk)
-        size = found.bytes + self._unnamed_bytes()
-        return size > self._disk.bytes or found.entries > self._disk.entries or found.depth > self._disk.depth
+        return Usage(found.bytes + self._unnamed_bytes(), found.entries, found.depth)
+
+    def _time_left(self, found: Usage, now: float) -> float:
+        """Seconds until the disk is full, should it fill on as since the last look."""
+        passed = now - self._seen_at
+        left = [
+            passed * (most - there) / (there - before)
+            for most, there, before in (
+                (self._disk.bytes, found.bytes, self._seen.bytes),
+                (self._disk.entries, found.entries, self._seen.entries),
+            )
+            if there > before
+        ]
+        return min(left, default=float("inf"))
 
     def _unnamed_bytes(self) -> int:
         """On disk in files that have no name any more, but are open or mapped."""

@@ -13,6 +13,7 @@ import io
 import itertools
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -192,6 +193,14 @@ class Worker:
             "saved": saved[0] if saved else None,
         }
 
+    def rehearse(self, code: str) -> None:
+        """A step without its ends: nothing is said, and what would be saved goes nowhere."""
+        self._own_streams()
+        name = self._snapshot.opened(code)
+        self._guarded(lambda: self._execute(code, name))
+        self._snapshot.closed(name, code)
+        self._snapshot.write(io.BytesIO())
+
     def _execute(self, code: str, name: str) -> str:
         """Run the code in __main__; returns the repr of its last expression, "" for None. Top-level await works."""
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
@@ -306,26 +315,42 @@ def main(fd: int, broker: int | None) -> NoReturn:
         os._exit(1)
 
 
-def _live(fd: int, broker: int | None) -> NoReturn:
-    sock = socket.socket(fileno=fd)
-    start = read_frame(sock.makefile("rb", buffering=0))
-    if start is None:
-        os._exit(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the first step
-    folder, level = start["folder"], start["level"]
-    os.chdir(os.path.join(folder, "work"))
-    os.environ.clear()
-    os.environ.update(start["environment"])
+def _warm(sock: socket.socket) -> None:
+    """Run a step that is nobody's and leaves nothing: the pages that every step writes to are then its own."""
+    tool = {"name": "tool", "signature": "(a: int = 1) -> str", "doc": ""}
+    worker, code = Worker(sock, {"text_chars": 1, "tools": [tool], "folder": ""}), "x = 1"
+    worker.rehearse(code)
+    threading.Thread(target=int).start()
+    pack({"type": "done", "value": ""}, FROM_WORKER)
+
+
+def _prepare(level: str, limits: dict[str, Any], broker: int | None) -> tuple[dict[str, Any], confine.Walls]:
+    """All that needs no session. What this touches is then the worker's own memory, and no page fault of its start."""
     tempfile.tempdir = None
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()  # else all forks draw the same numbers
     builtins.input = no_input
     sys.argv, sys.dont_write_bytecode = [""], True
+    facts = confine.limit(level, limits["memory_bytes"], limits["file_bytes"])
+    return facts, confine.Walls(level, Link(broker) if broker else None)
+
+
+def _live(fd: int, broker: int | None) -> NoReturn:
+    sock = socket.socket(fileno=fd)
+    frames = sock.makefile("rb", buffering=0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the first step
+    prepare = read_frame(frames) or os._exit(0)
+    facts, walls = _prepare(prepare["level"], prepare, broker)
+    if not select.select([sock], [], [], 0)[0]:  # nobody waits for it yet
+        _warm(sock)
+    start = read_frame(frames) or os._exit(0)  # here it may wait, for a session that is not there yet
+    os.chdir(os.path.join(start["folder"], "work"))
+    os.environ.clear()
+    os.environ.update(start["environment"])
     sys.path.insert(0, os.getcwd())
-    facts = confine.limit(level, start["memory_bytes"], start["file_bytes"])
-    facts |= confine.enclose(level, folder, Link(broker) if broker else None)
+    facts |= walls.close(start["folder"])
     worker = Worker(sock, start)
-    if level != "unsafe":
+    if prepare["level"] != "unsafe":
         confine.step_back()
     worker.send({"type": "hello", "facts": facts})
     worker.serve(start["restore"])

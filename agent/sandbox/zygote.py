@@ -21,12 +21,36 @@ from typing import NoReturn
 from . import confine, worker
 from .broker import serve_one_worker
 
+BOOT = """
+import sys, types
+package = sys.modules["sandbox"] = types.ModuleType("sandbox")
+package.__path__ = [sys.argv[1]]
+from sandbox.zygote import main
+main(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "preload")
+"""  # loads the worker's modules from their folder, and nothing else of the app
+
 REQUEST = struct.Struct("=ci")  # F: fork; B: fork, with a broker; R: kill and reap the pid
 REPLY = struct.Struct("=ii")  # pid, and the status as of a Popen; or 0, and what was wrong with the fork
 FORK, FORK_BROKERED, REAP = b"F", b"B", b"R"
 
 _PRELOADED = ("numpy", "pandas", "matplotlib.pyplot")
 _SOCKET, _BROKER = 3, 4  # where a worker finds its ends
+
+
+def environment(home: str) -> dict[str, str]:
+    """All of a worker's environment. One thread each for the numeric libraries: the app runs beside it."""
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": home,
+        "TMPDIR": home,
+        "MPLCONFIGDIR": home,
+        "MPLBACKEND": "Agg",
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    }
 
 
 def main(fd: int, parent: int, preload: bool) -> NoReturn:

@@ -34,6 +34,7 @@ class Spoken:
     """A model that says what it was told to say, and remembers how long a reply it was allowed."""
 
     model_id = "spoken"
+    window: int | None = None
 
     def __init__(self, *deltas: Delta | BaseException) -> None:
         self.deltas = deltas

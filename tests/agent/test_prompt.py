@@ -36,8 +36,9 @@ def test_the_fixed_prompt_is_small_with_every_tool(tmp_path: Path, monkeypatch: 
         session.send("Hello")
         server.wait_for_request(1)
         prompt = prompt_of(server)
-        assert [tool.__name__ for tool in TOOLS if f"def {tool.__name__}(" not in prompt] == []
-        assert count(prompt) <= MOST
+        elsewhere = [tool for tool in TOOLS if f"def {tool.__name__}(" not in prompt]  # of use on Hugging Face only
+        assert len(elsewhere) < len(TOOLS) / 2
+        assert count(prompt) + sum(count(DeskTool(tool).to_code_prompt()) for tool in elsewhere) <= MOST
 
 
 def test_the_prompt_is_the_same_in_every_request_and_after_a_restart(tmp_path: Path) -> None:
@@ -73,9 +74,9 @@ def test_the_prompt_does_not_hang_on_the_clock_or_on_the_order_of_sets() -> None
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.__name__)
-def test_a_tool_tells_the_model_what_it_takes_and_what_it_returns(tool: object) -> None:
+def test_a_tool_tells_the_model_what_it_takes_in_few_words(tool: object) -> None:
     described = DeskTool(tool)  # type: ignore[arg-type]
     text = described.to_code_prompt()
-    assert "Returns:" in text
-    assert all(f"{name}: " in text for name in described.inputs)
-    assert count(text) <= 400
+    assert described.description
+    assert all(name in text for name in described.inputs)
+    assert count(text) <= 600

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from agent.sandbox import landlock, levels
+from agent.sandbox.__main__ import main as command
 from agent.sandbox.files import Usage
 from agent.sandbox.forks import Zygote, zygote
 from agent.sandbox.host import Executor, Limits
@@ -58,11 +59,15 @@ def test_unsafe_is_for_a_developers_machine_and_never_for_a_space() -> None:
 
 
 def test_what_is_not_available_is_said_and_nothing_less_takes_its_place() -> None:
-    assert levels.establish("remote", on_space=False, zygote=zygote()).level == "tools-only"
     broken = Zygote(python="/bin/false")
     found = levels.establish("best", on_space=False, zygote=broken)
     assert found.level == "tools-only"
     assert found.why_not.keys() == {"full", "brokered"}
+
+
+def test_a_rented_machine_is_taken_when_it_is_named_and_never_else() -> None:
+    assert levels.establish("remote", on_space=True, zygote=zygote()).level == "remote"
+    assert levels.establish("best", on_space=True, zygote=Zygote(python="/bin/false")).level == "tools-only"
 
 
 def test_a_word_that_is_no_level_is_refused() -> None:
@@ -70,8 +75,9 @@ def test_a_word_that_is_no_level_is_refused() -> None:
         levels.establish("fulll", on_space=False, zygote=zygote())
 
 
-def test_at_tools_only_no_code_runs(tmp_path: Path) -> None:
-    with Code(tmp_path, level="tools-only") as code, pytest.raises(Problem, match="No code runs here"):
+@pytest.mark.parametrize("level", ["tools-only", "remote"])
+def test_at_tools_only_and_without_a_machine_at_remote_no_code_runs(level: levels.Level, tmp_path: Path) -> None:
+    with Code(tmp_path, level=level) as code, pytest.raises(Problem, match="No code runs here"):
         code("open('ran', 'w')")
     assert not (tmp_path / "work").exists()
 
@@ -95,12 +101,16 @@ def test_the_command_tells_level_and_steps_as_json(tmp_path: Path) -> None:
     "wrong", [[], ["run"], ["run", "no-such-file.py"], ["check", "--level", "x"], ["run", "a", "--tools", "rm"]]
 )
 def test_wrong_use_of_the_command_ends_with_2(wrong: list[str]) -> None:
-    assert _command(*wrong).returncode == 2
+    try:
+        status: object = command(wrong)
+    except SystemExit as end:
+        status = end.code
+    assert status == 2
 
 
 def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "agent.sandbox", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    order = [sys.executable, "-m", "agent.sandbox", *arguments]
+    return subprocess.run(order, capture_output=True, text=True, timeout=60, check=False)
 
 
 # --- what a worker still can ----------------------------------------------------------------------

@@ -29,7 +29,7 @@ from agent.sandbox import levels
 from tests.agent.living import code, done, ended, events, everything, living, wait_for
 from tests.agent.situations import LONG_JOB, SITUATIONS
 from tests.doubles.model_server import Reply
-from tools.cards import Answer
+from tools.cards import Answer, GoOn
 from tools.desk import Problem
 
 FINAL = code('final_answer("Done.")')
@@ -38,7 +38,7 @@ FINAL = code('final_answer("Done.")')
 def test_a_task_runs_from_message_to_answer(tmp_path: Path) -> None:
     script = [
         Reply("I count.\n<code>\nx = 20\nprint('twenty', x)\n</code>", reasoning="Let me think.", provider="novita"),
-        code("plan(['count', {'text': 'answer', 'status': 'in_progress'}])\nfinal_answer(f'It is {x + 1}.')"),
+        code("plan([{'text': 'count', 'status': 'completed'}])\nfinal_answer(f'It is {x + 1}.')"),
     ]
     with living(tmp_path, script) as (session, server):
         end = done(session, "Count for me")
@@ -56,7 +56,7 @@ def test_a_task_runs_from_message_to_answer(tmp_path: Path) -> None:
 
 
 def test_everything_that_starts_ends_once_and_in_order(tmp_path: Path) -> None:
-    with living(tmp_path, [code("plan(['a'])"), FINAL]) as (session, _):
+    with living(tmp_path, [code("plan([{'text': 'a', 'status': 'completed'}])"), FINAL]) as (session, _):
         done(session, "Go")
         kinds = [event.kind for event in everything(session)]
         assert kinds[0] == "user_said"
@@ -96,12 +96,12 @@ def test_prose_gets_one_hint_and_then_counts_as_the_answer(tmp_path: Path) -> No
 
 def test_a_native_tool_call_is_run_as_code(tmp_path: Path) -> None:
     script = [
-        Reply(tool_calls=[("plan", '{"todos": ["read"]}')]),
+        Reply(tool_calls=[("hub_search", '{"kind": "planet"}')]),
         Reply(tool_calls=[("final_answer", '{"answer": "ok"}')]),
     ]
     with living(tmp_path, script) as (session, _):
         assert done(session, "Go").answer == "ok"
-        assert events(session, ToolStarted)[0].args == {"todos": ["read"]}
+        assert events(session, ToolStarted)[0].args == {"kind": "planet"}
 
 
 def test_a_thought_inside_the_text_is_told_as_reasoning(tmp_path: Path) -> None:
@@ -154,10 +154,30 @@ def test_a_server_that_refuses_ends_the_run_in_words_and_the_session_goes_on(tmp
 
 
 def test_at_the_step_limit_the_run_ends_without_asking_the_model_once_more(tmp_path: Path) -> None:
-    with living(tmp_path, [code("1")] * 5, max_steps=3) as (session, server):
+    with living(tmp_path, [code("1")] * 5, max_steps=2, approve="none") as (session, server):
         end = done(session, "Go on for ever")
-        assert (end.why, end.steps) == ("step_limit", 3)
-        assert len(server.requests) == 3
+        assert (end.why, end.steps) == ("step_limit", 2)
+        assert len(server.requests) == 2
+
+
+def test_at_the_step_limit_the_user_may_let_the_run_go_on(tmp_path: Path) -> None:
+    with living(tmp_path, [code("1"), code("2"), FINAL], max_steps=1) as (session, _):
+        run = session.send("Go")
+        first = wait_for(session, ApprovalAsked)
+        assert first.request == GoOn(steps=1, more=1)
+        session.answer(first.approval, Answer(verdict="yes", edits={"more": 1}))
+        second = wait_for(session, ApprovalAsked, lambda event: event.approval != first.approval)
+        session.answer(second.approval, Answer(verdict="yes", edits={"more": 5}))
+        end = ended(session, run)
+        assert (end.why, end.steps) == ("answered", 3)
+
+
+def test_a_no_at_the_step_limit_ends_the_run_there(tmp_path: Path) -> None:
+    with living(tmp_path, [code("1"), FINAL], max_steps=1) as (session, _):
+        run = session.send("Go")
+        session.answer(wait_for(session, ApprovalAsked).approval, Answer(verdict="no"))
+        assert ended(session, run).why == "step_limit"
+        assert done(session, "Go on").why == "answered"
 
 
 def test_without_a_model_the_message_says_what_is_missing_and_typed_tools_work(tmp_path: Path) -> None:

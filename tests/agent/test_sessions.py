@@ -113,7 +113,7 @@ def test_a_job_that_had_ended_is_settled_and_only_once(tmp_path: Path) -> None:
         JobEnded(job="j1", status="completed", seconds=2.5),
     )
     session = sessions.open("crashed", "local")
-    assert [event.micro_usd for event in events(session, MoneySettled)] == [2_500]
+    assert [event.micro_usd for event in events(session, MoneySettled)] == [60_000]  # minutes are billed whole
     sessions.close()
     again = Sessions(Settings(data_dir=tmp_path))
     assert len(events(again.open("crashed", "local"), MoneySettled)) == 1

@@ -12,6 +12,7 @@ from tests.agent.living import done, events, living
 from tests.doubles.model_server import Reply
 from tools.desk import Problem
 
+DONE = '<tool_call>{"name": "plan", "arguments": {"todos": [{"text": "read", "status": "completed"}]}}</tool_call>'
 PLAN = '<tool_call>{"name": "plan", "arguments": {"todos": ["read"]}}</tool_call>'
 
 
@@ -55,7 +56,7 @@ def test_a_problem_is_an_observation_and_the_next_call_still_runs() -> None:
 def test_where_no_code_may_run_the_agent_works_by_calls_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SANDBOX", "tools-only")
     script = [
-        Reply(f"I plan.\n{PLAN}"),
+        Reply(f"I plan.\n{DONE}"),
         Reply("<code>open('x', 'w')</code>"),
         Reply(tool_calls=[("final_answer", '{"answer": "Done without code."}')]),
     ]
@@ -66,5 +67,5 @@ def test_where_no_code_may_run_the_agent_works_by_calls_alone(tmp_path: Path, mo
         assert events(session, CodeWritten) == []
         first, second = (request.body["messages"] for request in list(server.requests)[:2])
         assert "No code can run here" in first[0]["content"]
-        assert PLAN in second[-2]["content"]
-        assert "0 of 1 completed" in second[-1]["content"]
+        assert DONE in second[-2]["content"]
+        assert "1 of 1 completed" in second[-1]["content"]

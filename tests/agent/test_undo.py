@@ -23,7 +23,7 @@ from agent.events import (
     ToolEnded,
     UserSaid,
 )
-from agent.memory import recall
+from agent.memory import Asked, recall
 from agent.session import Session
 from agent.sessions import Sessions
 from agent.settings import Settings
@@ -59,8 +59,7 @@ def test_an_undone_turn_is_forgotten_and_stays_in_the_journal(tmp_path: Path) ->
         assert "One." in read
         assert "Second thing" not in read
         assert "Two." not in read
-        assert "taken back" not in read.split("Third thing")[0]
-        assert "variables may be from after" in read.split("Third thing")[1]
+        assert "variables may be from after" in read
 
 
 def test_undone_turns_can_be_taken_back_to_the_beginning_and_no_further(tmp_path: Path) -> None:
@@ -144,7 +143,7 @@ def test_a_job_of_an_undone_turn_goes_on_and_its_money_stays_spent(tmp_path: Pat
         settled = events(session, MoneySettled)
         session.undo()
         done(session, "Something else")
-        assert "Count" in asked(server, 1).split("Something else")[1]
+        assert "Count" in asked(server, 1)
         assert "not undone" in asked(server, 1)
         assert events(session, MoneySettled) == settled
         assert len(events(session, JobEnded)) == 1
@@ -320,5 +319,5 @@ def test_any_order_of_turns_undos_and_edits_leaves_what_was_not_taken_back(acts:
     said = [entry.event.run for entry in standing(entries) if isinstance(entry.event, UserSaid)]
     assert said == left
     past = recall(entries)
-    assert [step.task.split("\n")[0] for step in past.steps if hasattr(step, "task")] == left
+    assert [step.task for step in past.steps if isinstance(step, Asked)] == left
     assert past.runs == sum(isinstance(entry.event, UserSaid) for entry in entries)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from tools.cards import Answer, Card, Delete, Demand, Question, Spend
 from tools.desk import Contract, Desk
 from tools.hub import HubReader, HubWriter
+from tools.jobs.place import JobsView
 from tools.web import Web
 
 
@@ -44,6 +45,7 @@ def desk(
     writer: Callable[[Delete], HubWriter] | None = None,
     pin: Callable[[Demand], None] | None = None,
     stop: threading.Event | None = None,
+    jobs: JobsView | None = None,
 ) -> RecordingDesk:
     """A desk whose user gives the same answer to everything.
 
@@ -71,6 +73,7 @@ def desk(
         writer=writer,
         pin=pin,
         stop=stop or threading.Event(),
+        jobs=jobs,
         cards=cards,
         said=lines,
         asked=asked,

@@ -64,7 +64,7 @@ class User:
 
 
 def test_two_users_never_see_a_byte_of_each_others(tmp_path: Path) -> None:
-    ask = "secret = {0!r}\nplan([secret])\nanswer = ask_user('for ' + secret)\nfinal_answer(secret + answer)"
+    ask = "secret = {0!r}\nplan([{{'text': secret, 'status': 'completed'}}])\nanswer = ask_user('for ' + secret)\nfinal_answer(secret + answer)"
     script = by_words({name: in_order([code(ask.format(f"{name}-private"))]) for name in ("ada", "bob")})
     with ModelServer(script) as server, App(tmp_path, SPACE_ID="x/y", MODEL_BASE_URL=server.base_url) as app:
         ada, bob = User(app), User(app)

@@ -72,6 +72,7 @@ def replies(train: str) -> list[Reply]:
         ),
         code(
             "I report.",
+            "plan([{'text': text, 'status': 'completed'} for text in ('Read', 'Look at the Hub', 'Train', 'Report')])\n"
             "final_answer(f'''## Result\n| model | accuracy |\n|---|---|\n| logistic regression | {accuracy} |''')",
         ),
     ]

@@ -104,7 +104,7 @@ def _place(cases: Sequence[Case], level: str, python: str) -> list[Verdict]:
     try:
         lines = _keeper({"level": level, "cases": listed}, python, seconds)
     except (RuntimeError, subprocess.TimeoutExpired) as error:  # as bad as a breach, and the others go on
-        return [Verdict(cases[0].name, [f"no verdict: {error}"], False, "", "", 0.0)]
+        return [Verdict(cases[0].name, [f"no verdict: {error}"], False, "", "", 0.0, judged=False)]
     for line in lines:
         if "left" in line:
             left = line["left"]

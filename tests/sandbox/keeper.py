@@ -40,7 +40,7 @@ CPUS = 1.35  # in a step of at least a second
 
 _RIGHTS = {
     True: spacelike.Rights(processes=600, memory_bytes=16 << 30, file_bytes=4 << 30),
-    False: spacelike.Rights(processes=120, memory_bytes=4 << 30, file_bytes=1 << 30),  # nothing else holds the code
+    False: spacelike.Rights(processes=120, memory_bytes=4 << 30, file_bytes=2 << 30),  # nothing else holds the code
 }
 
 
@@ -55,6 +55,7 @@ class Verdict:
     error: str
     seconds: float
     facts: dict[str, Any] = field(default_factory=dict)
+    judged: bool = True  # False: what went wrong is the place's, and says nothing of the attack
 
 
 class App:

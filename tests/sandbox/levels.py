@@ -12,6 +12,7 @@ from agent.sandbox.host import Limits
 from agent.sandbox.levels import Level
 
 _NONE = 1 << 40  # no limit that anything here reaches
+LATE = 6.0  # seconds after its limit when a step ends even without confinement, so that the next can be run
 
 
 def limits(level: Level, wall: float) -> Limits:
@@ -21,6 +22,7 @@ def limits(level: Level, wall: float) -> Limits:
         return usual
     return replace(
         usual,
+        wall_seconds=wall + LATE,
         cpu_seconds=_NONE,
         memory_bytes=_NONE,
         resident_bytes=_NONE,
@@ -29,6 +31,7 @@ def limits(level: Level, wall: float) -> Limits:
         threads=_NONE,
         output_chars=_NONE,
         output_bytes=_NONE,
+        sent_bytes=_NONE,
         calls=_NONE,
     )
 

@@ -172,8 +172,9 @@ def main() -> NoReturn:
 def _worker(fd: int, broker: int | None) -> NoReturn:
     sock = socket.socket(fileno=fd)
     hears = sock.makefile("rb")
-    start = _heard(hears) or {}
-    facts = {"level": start.get("level"), "landlock": 7, "seccomp": 400}
+    prepare = _heard(hears) or {}
+    _heard(hears)  # the start
+    facts = {"level": prepare.get("level"), "landlock": 7, "seccomp": 400}
     sock.sendall(packed({"type": "hello", "facts": facts}) + packed({"type": "ready", "lost": []}))
     while message := _heard(hears):
         if message.get("type") == "run":

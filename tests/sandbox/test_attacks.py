@@ -43,21 +43,10 @@ SPREAD = [
     "sparse_file",
 ]
 FOR_BROKERED = SPREAD[:10] + SPREAD[15:21]
-PROOF = [  # quick, and nearly all of them succeed
-    "every_reader",
-    "links_to_the_app",
-    "elsewhere_in_the_tree",
-    "names_of_others",
-    "kill_everyone",
-    "every_fork",
-    "exec_from_memory",
-    "pair_turned_outward",
-]
+PROOF = ["every_reader", "links_to_the_app", "names_of_others", "every_fork"]  # quick, and all of them succeed
 
 # These print that they succeeded and did not: what they print comes before what they do, or is about something allowed.
 BOASTS = {"cve5120_random_os", "cve5120_from_import_private", "cve9959_match_walk", "pandas_read_pickle"}
-
-BY_THE_HOST = ("dos", "protocol")  # limits of a step, and frames
 
 ALL = {case.name: case for case in (*corpus.attacks(), *ATTACKS)}
 CHOSEN = {
@@ -88,10 +77,11 @@ def test_an_attack_is_stopped(level: str, name: str) -> None:
 
 
 def test_without_confinement_most_attacks_succeed() -> None:
-    """Of those that confinement stops: the host's own strictness stops the others, at every level."""
-    found = {name: verdict for name, verdict in verdicts("unsafe").items() if ALL[name].category not in BY_THE_HOST}
-    succeeded = [name for name, verdict in found.items() if verdict.breaches]
-    assert len(succeeded) >= len(found) / 2, harness.table(found, [ALL[name] for name in found])
+    """Of all of them, those included that the host's own strictness with frames stops at every level."""
+    found = verdicts("unsafe")
+    succeeded = [name for name, verdict in found.items() if verdict.breaches and verdict.judged]
+    print(f"{len(succeeded)} of {len(found)} succeed without confinement")
+    assert len(succeeded) > len(found) / 2, harness.table(found, [ALL[name] for name in found])
 
 
 @pytest.mark.skipif(not corpus.attacks(), reason=corpus.MISSING)

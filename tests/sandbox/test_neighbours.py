@@ -13,7 +13,7 @@ from tests.sandbox import harness
 @pytest.mark.timeout(180)
 def test_ten_hostile_sessions_leave_an_eleventh_usable() -> None:
     level = "full" if levels.kernel()["landlock_abi"] else "brokered"
-    argument = {"level": level, "python": sys.executable, "seconds": 3}
+    argument = {"level": level, "python": sys.executable, "seconds": 2}
     try:
         [found] = harness.inside("tests.sandbox.neighbours", argument, seconds=150)
     except harness.Impossible as reason:

@@ -65,6 +65,8 @@ _Told = TypeVar("_Told", _Started, _End)
 class LocalJobs:
     """A JobPlace on this machine. For one's own machine only: a job can read and write what its user can."""
 
+    settles_seconds = 0.0
+
     def __init__(self, folder: Path, uv: str | None = None, patience: float = CANCEL_SECONDS) -> None:
         """folder: the session's; jobs lie in its jobs/. uv: the program; None: the installed one is found.
 
@@ -95,7 +97,7 @@ class LocalJobs:
                     _spawn(folder, lock)
         return job
 
-    def find(self, label: str) -> str | None:
+    def find(self, label: str, spec: Spend | None = None) -> str | None:  # noqa: ARG002  # a label is enough here
         job = _job_id(label)
         folder = self._jobs / job
         return job if folder.exists() and (_held(folder) or _started(folder)) else None
@@ -146,6 +148,15 @@ class LocalJobs:
         end = _read(folder / "end.json", _End)
         if end and end.survivors:
             raise Problem(f"Job {job} left processes that will not end: {end.survivors}.", "End them by hand.")
+
+    def url(self, job: str) -> str:  # noqa: ARG002  # it has no page
+        return ""
+
+    def metrics(self, job: str) -> dict[str, float]:  # noqa: ARG002  # not measured
+        return {}
+
+    def close(self) -> None:
+        """Nothing here watches."""
 
     def _publish(self, folder: Path, label: str, spec: Spend) -> None:
         """Make the job's folder, whole or not at all. Someone else having made it is as good."""

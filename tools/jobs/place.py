@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from tools.cards import Spend
+from tools.desk import Problem
+
+if TYPE_CHECKING:
+    from tools.jobs.prices import Prices
 
 JobStatus = Literal["running", "completed", "failed", "cancelled", "timeout", "lost"]
 
@@ -22,24 +28,36 @@ class JobState:
     seconds: float = 0.0
     message: str = ""  # one sentence; empty while running and when completed
     files: tuple[str, ...] = ()
+    outputs: str = ""  # where else it left something, in words: a bucket's folder
+
+
+class MaybeStarted(Problem):
+    """Whether the job was started is not known. Its money stays held until the place has been asked again."""
+
+
+class Ended(Problem):
+    """The machine that was asked runs no more."""
 
 
 class JobPlace(Protocol):
     """Runs jobs that outlive the process that started them. All methods may be called from any thread."""
 
+    settles_seconds: float
+    """How long after a start that was cut off the job may still appear. 0: find knows at once."""
+
     def start(self, label: str, spec: Spend) -> str:
         """Start a job and return its id. A label starts at most one job, ever: asked again, the first one's id.
 
-        Raises Problem when nothing was started.
+        Raises MaybeStarted when that is not known, any other Problem when nothing was started.
         """
         ...
 
-    def find(self, label: str) -> str | None:
-        """The job that was started under this label; None: none was, and none is about to be."""
+    def find(self, label: str, spec: Spend) -> str | None:
+        """The job that was started under this label; None: none was, as far as can be seen. Raises Problem."""
         ...
 
     def read(self, job: str, offset: int) -> tuple[str, int]:
-        """A bounded piece of the log from this byte on, and the byte where the next piece begins.
+        """A bounded piece of the log from this mark on, and the mark where the next piece begins; 0 is the start.
 
         The same offset again means that nothing more is there yet.
         """
@@ -53,3 +71,90 @@ class JobPlace(Protocol):
         Raises Problem when something could not be ended, and names it.
         """
         ...
+
+    def url(self, job: str) -> str:
+        """Where people can look at the job; "" when nowhere."""
+        ...
+
+    def metrics(self, job: str) -> dict[str, float]:
+        """What the job uses now, with units in the names; {} when it does not run or nobody measures."""
+        ...
+
+    def close(self) -> None:
+        """Stop watching; the jobs go on."""
+        ...
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A job of this session, as tools tell of it. cost: None while it is not settled. note: what is wrong with it now."""
+
+    job: str
+    title: str
+    where: str
+    namespace: str
+    flavor: str
+    status: str
+    seconds: float
+    message: str
+    url: str
+    hold_micro_usd: int
+    cost_micro_usd: int | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command did on a machine. exit_code None: it was ended."""
+
+    exit_code: int | None
+    stdout: str
+    stderr: str
+    timed_out: bool
+    cut: bool  # only the end was kept
+
+
+class Machine(Protocol):
+    """A running sandbox. Every method raises Problem in words. Paths are full, on the machine."""
+
+    def ready(self) -> bool: ...  # whether it answers; raises Ended when it never will
+
+    def run(self, command: str, seconds: float, going: Callable[[], None]) -> Ran: ...
+
+    def read(self, path: str) -> str: ...
+
+    def write(self, path: str, text: str) -> None: ...
+
+    def list(self, path: str) -> list[tuple[str, str, int]]: ...
+
+    def fetch(self, path: str, to: Path, most: int) -> int: ...
+
+
+class JobsView(Protocol):
+    """The jobs of one session, for its tools. Starting one is Desk.approve's alone. Unknown ids raise Problem."""
+
+    @property
+    def places(self) -> tuple[str, ...]: ...  # where jobs can run: "here", "sandbox", "jobs"
+
+    @property
+    def prices(self) -> Prices | None: ...
+
+    def payers(self) -> tuple[str, ...]: ...  # the user, then organisations; raises Problem when nobody is signed in
+
+    def secrets(self) -> tuple[str, ...]: ...  # names of what the user keeps for jobs
+
+    def list(self) -> list[JobRow]: ...
+
+    def state(self, job: str) -> JobRow: ...
+
+    def log(self, job: str) -> Iterator[str]: ...  # its lines so far
+
+    def points(self, job: str) -> tuple[dict[str, float], ...]: ...  # measurements in them
+
+    def metrics(self, job: str) -> dict[str, float]: ...  # what it uses now; {} when it does not run
+
+    def wait(self, job: str, seconds: float) -> bool: ...  # whether it has ended
+
+    def machine(self, job: str) -> Machine: ...  # a sandbox
+
+    def cancel(self, job: str) -> None: ...  # raises Problem when it could not be ended; that is tried on

@@ -1,7 +1,8 @@
-// A job while it runs and after: state, elapsed time, the curve of what it measures, the end of its log, its files.
+// A job while it runs and after: state, time, money and what is still to come, its curve, alarms, log and files.
 
 import { fileRow } from "./cards.js";
-import { dot, el, link, setText, svgEl } from "./dom.js";
+import { curve } from "./curve.js";
+import { dot, el, link, setText } from "./dom.js";
 import { dollars, measure, seconds } from "./words.js";
 
 const MARKS = { "": "running", completed: "good", failed: "bad", timeout: "bad", cancelled: "off", lost: "off" };
@@ -15,6 +16,9 @@ export function jobView(item, page, { logOpen = false } = {}) {
   const time = el("span", { class: "faint job-time" });
   const chart = curve();
   const numbers = el("div", { class: "numbers" });
+  const bar = el("progress", { class: "bar", max: "1", value: "0", "aria-label": "Steps done", hidden: true });
+  const forecast = el("p", { class: "faint job-forecast", hidden: true });
+  const alarms = el("ul", { class: "job-alarms", role: "status", "aria-label": "Alarms", hidden: true });
   const message = el("p", { class: "job-message", hidden: true });
   const log = el("pre", { class: "output log", tabindex: "0", "aria-label": "Log" });
   const logFold = el("details", { class: "fold" }, el("summary", {}, "Log"), log);
@@ -23,7 +27,7 @@ export function jobView(item, page, { logOpen = false } = {}) {
     "section",
     { class: "card job", "aria-label": `Job ${item.title}` },
     el("div", { class: "job-head" }, mark, el("b", {}, item.title || "Job"), id, chip, el("span", { class: "faint" }, place(item)), time),
-    chart.node, numbers, message, logFold, files,
+    alarms, chart.node, numbers, bar, forecast, message, logFold, files,
   );
   logFold.open = logOpen;
   logFold.addEventListener("toggle", () => update());
@@ -40,8 +44,16 @@ export function jobView(item, page, { logOpen = false } = {}) {
     tick();
     if (item.points.length !== pointsDrawn) {
       pointsDrawn = item.points.length;
-      chart.draw(item.points);
-      numbers.replaceChildren(...lastNumbers(item.points.at(-1)));
+      chart.take(item.points);
+      numbers.replaceChildren(...lastNumbers(item));
+      bar.hidden = !(item.total > 0);
+      bar.value = item.total > 0 ? Math.min(1, item.step / item.total) : 0;
+    }
+    forecast.hidden = !item.forecast || Boolean(item.status);
+    setText(forecast, item.forecast?.words ?? "");
+    if (alarms.childElementCount !== item.alarms.length) {
+      alarms.hidden = false;
+      alarms.append(...item.alarms.slice(alarms.childElementCount).map(alarmRow));
     }
     message.hidden = !item.message;
     setText(message, item.message);
@@ -59,8 +71,9 @@ export function jobView(item, page, { logOpen = false } = {}) {
   /** Move the clock of a job that still runs. */
   function tick() {
     const passed = item.status ? item.seconds : item.startedAt ? Math.max(0, Date.now() / 1000 - item.startedAt) : 0;
+    const ahead = !item.status && item.forecast && item.startedAt ? eta(item.forecast, passed) : "";
     const cost = item.cost ? `${item.cost.settled ? "" : "≤ "}${dollars(item.cost.microUsd)}` : "";
-    setText(time, [cost, passed ? seconds(passed) : ""].filter(Boolean).join(" · "));
+    setText(time, [cost, passed ? seconds(passed) : "", ahead].filter(Boolean).join(" · "));
   }
 
   update();
@@ -71,56 +84,39 @@ function place(item) {
   return item.where === "here" ? "this machine" : (item.request.flavor ?? "");
 }
 
-function lastNumbers(point) {
-  if (!point) return [];
-  return Object.entries(point)
-    .slice(0, 6)
-    .map(([name, value]) => el("span", {}, el("span", { class: "faint" }, `${name} `), el("b", {}, measure(value))));
+/** What is still to go of a forecast, which is of the whole run from its start. */
+function eta({ seconds_low, seconds_high }, passed) {
+  const [low, high] = [seconds_low, seconds_high].map((whole) => Math.max(0, whole - passed));
+  return high > 0 ? `ETA ${seconds(low)} – ${seconds(high)}` : "";
 }
 
-const WIDTH = 600;
-const HEIGHT = 72;
+const POSITIONS = new Set(["step", "epoch", "total_steps"]);
+const MOST = 5; // numbers that are shown
 
-/** One line through what falls: loss where there is one, else the first number that is no counter. */
-function curve() {
-  const area = svgEl("path", { class: "area" });
-  const line = svgEl("path", { class: "line", "vector-effect": "non-scaling-stroke" });
-  const svg = svgEl("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", class: "curve", role: "img" });
-  svg.append(area, line);
-  const node = el("div", { class: "curve-frame", hidden: true }, svg);
-
-  function draw(points) {
-    const name = measured(points);
-    const series = points.filter((point) => Number.isFinite(point[name]));
-    node.hidden = series.length < 2;
-    if (node.hidden) return;
-    const shown = thinned(series, WIDTH / 2);
-    const xs = shown.map((point, index) => point.step ?? index);
-    const ys = shown.map((point) => point[name]);
-    const x = scale(Math.min(...xs), Math.max(...xs), 0, WIDTH);
-    const y = scale(Math.min(...ys), Math.max(...ys), HEIGHT - 4, 4);
-    const path = shown.map((_, index) => `${x(xs[index]).toFixed(1)},${y(ys[index]).toFixed(1)}`).join("L");
-    line.setAttribute("d", `M${path}`);
-    area.setAttribute("d", `M${x(xs[0])},${HEIGHT}L${path}L${x(xs.at(-1))},${HEIGHT}Z`);
-    svg.setAttribute("aria-label", `${name}: from ${measure(ys[0])} to ${measure(ys.at(-1))}`);
+/** The newest value of each measurement, where the training is and how fast it goes. */
+function lastNumbers({ latest, step, total, rate }) {
+  const told = [];
+  if (step !== undefined) told.push(["step", total ? `${measure(step)}/${measure(total)}` : measure(step)]);
+  if (rate) told.push(["steps/s", measure(Number(rate.toPrecision(2)))]);
+  for (const [name, value] of latest) {
+    if (POSITIONS.has(name) || name.startsWith("gpu_memory")) continue;
+    if (told.length < MOST + 2) told.push([name === "gpu_percent" ? "GPU" : name, name === "gpu_percent" ? gpu(latest) : measured(value)]);
   }
-
-  return { node, draw };
+  return told.map(([name, value]) => el("span", {}, el("span", { class: "faint" }, `${name} `), el("b", {}, value)));
 }
 
-function measured(points) {
-  const names = Object.keys(points.at(-1) ?? {});
-  return names.find((name) => name === "loss") ?? names.find((name) => /loss/.test(name)) ?? names.find((name) => !/step|epoch/.test(name)) ?? "";
+function gpu(latest) {
+  const memory = latest.get("gpu_memory_gb");
+  const use = latest.get("gpu_percent");
+  return `${Number.isFinite(use) ? Math.round(use) : "?"} %${Number.isFinite(memory) ? `, ${measure(memory)} GB` : ""}`;
 }
 
-function thinned(series, most) {
-  if (series.length <= most) return series;
-  const every = series.length / most;
-  const kept = Array.from({ length: most }, (_, index) => series[Math.floor(index * every)]);
-  kept.push(series.at(-1));
-  return kept;
+function measured(value) {
+  return Number.isFinite(value) ? measure(value) : "not a number";
 }
 
-function scale(from, to, start, end) {
-  return (value) => (to === from ? (start + end) / 2 : start + ((value - from) / (to - from)) * (end - start));
+function alarmRow({ rule, text }) {
+  return el("li", {}, el("b", {}, RULES[rule] ?? rule), ` ${text}`);
 }
+
+const RULES = { nan: "Not a number:", divergence: "Diverging:", no_progress: "No progress:", hang: "Silent:", overrun: "Overrun:" };

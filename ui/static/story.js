@@ -5,7 +5,7 @@ import { Money } from "./money.js";
 const KEPT = 200_000; // characters of output, log or talk that are kept for the eye, the newest
 
 /**
- * items: in order, each {type, key, at, ...}: user, step, call (typed by the user), approval, job, notice, end.
+ * items: in order, each {type, key, at, ...}: user, step, call (typed by the user), approval, job, notice, summary (of earlier steps), end.
  * changed: items to draw again. facets: which of "plan", "artifacts", "jobs", "code", "money", "status" changed.
  */
 export class Story {
@@ -135,6 +135,14 @@ const TELLINGS = {
 
   noticed(story, { level, text }, at) {
     story.add("notice", story.entries, at, { level, text });
+  },
+
+  guarded(story, { did, text }, at) {
+    story.add("notice", story.entries, at, { level: did === "end" ? "warning" : "info", text });
+  },
+
+  compacted(story, { step, summary, tokens_before, tokens_after }, at) {
+    story.add("summary", story.entries, at, { step, text: summary, before: tokens_before, after: tokens_after });
   },
 
   step_started(story, { step, model, run }, at) {
@@ -268,7 +276,7 @@ const TELLINGS = {
   job_submitting(story, { label, call, request }, at) {
     const hold = story.money.holds.get(label);
     const facts = { label, call, request, title: request.title ?? "", where: request.where ?? "", job: "", url: "" };
-    const item = story.add("job", label, at, { ...facts, text: "", points: [], status: "", message: "", files: [] });
+    const item = story.add("job", label, at, { ...facts, text: "", points: [], latest: new Map(), forecast: null, alarms: [], status: "", message: "", files: [] });
     item.cost = hold ?? null;
     story.jobs.set(label, item);
     story.facets.add("jobs");
@@ -282,11 +290,29 @@ const TELLINGS = {
     story.touch(item);
   },
 
-  job_logged(story, { job, text, points }) {
+  job_logged(story, { job, text, points }, at) {
     const item = story.jobs.get(job);
     if (!item) return;
     item.text = kept(item.text + text);
-    item.points.push(...points);
+    for (const point of points) {
+      item.points.push(point);
+      for (const [name, value] of Object.entries(point)) if (item.latest.has(name) || item.latest.size < 64) item.latest.set(name, value);
+    }
+    follow(item, points, at);
+    story.touch(item);
+  },
+
+  job_forecast(story, event) {
+    const item = story.jobs.get(event.job);
+    if (!item) return;
+    item.forecast = event;
+    story.touch(item);
+  },
+
+  job_alarm(story, { job, rule, text, step }, at) {
+    const item = story.jobs.get(job);
+    if (!item) return;
+    item.alarms.push({ rule, text, step, at });
     story.touch(item);
   },
 
@@ -300,6 +326,20 @@ const TELLINGS = {
     story.facets.add("jobs");
   },
 };
+
+const RHYTHM = 16; // moments the pace is taken over: the newest
+
+/** Where a job's training is and how fast it goes, from when its points came. */
+function follow(item, points, at) {
+  const step = points.findLast((point) => Number.isFinite(point.step))?.step;
+  item.total = points.findLast((point) => point.total_steps)?.total_steps ?? item.total;
+  if (step === undefined) return;
+  if (step < item.step) item.rhythm = [];
+  item.step = step;
+  item.rhythm = [...(item.rhythm ?? []), { at, step }].slice(-RHYTHM);
+  const [first, last] = [item.rhythm[0], item.rhythm.at(-1)];
+  item.rate = last.at > first.at ? (last.step - first.step) / (last.at - first.at) : undefined;
+}
 
 /** A step is over when it says so, or when its run is: then what it left open was stopped. */
 function finishStep(story, item) {

@@ -3,7 +3,7 @@
 import { approvalView } from "./approval.js";
 import { typedCallView } from "./call.js";
 import { copyButton } from "./code.js";
-import { button, el, icon } from "./dom.js";
+import { button, el, fold, icon } from "./dom.js";
 import { jobView } from "./job.js";
 import { markdown } from "./markdown.js";
 import { stepView } from "./step.js";
@@ -19,6 +19,7 @@ const VIEWS = {
   approval: approvalView,
   job: jobView,
   notice: noticeView,
+  summary: summaryView,
   end: endView,
   branch: branchView,
 };
@@ -94,6 +95,17 @@ export class Timeline {
 
 function noticeView({ level, text }) {
   return { node: el("p", { class: `notice ${level}` }, text), update() {} };
+}
+
+/** What the agent remembers from here on of all that came before. */
+function summaryView({ step, text, before, after }) {
+  const title = `Earlier steps were summarised (up to step ${step}; ${count(before)} to ${count(after)} tokens)`;
+  const prose = () => {
+    const node = el("div", { class: "prose" });
+    node.append(markdown(text));
+    return node;
+  };
+  return { node: fold(title, prose), update() {} };
 }
 
 const ENDINGS = {

@@ -1,5 +1,6 @@
 """A Hub to test against: a real server with invented content."""
 
+from tests.doubles.hub.jobs import Job
 from tests.doubles.hub.server import Asked, FakeHub, Fault
 
-__all__ = ["Asked", "FakeHub", "Fault"]
+__all__ = ["Asked", "FakeHub", "Fault", "Job"]

@@ -22,13 +22,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tests.doubles import router_list
 from tests.doubles.hub import api, arxiv
 from tests.doubles.hub.content import DATASETS, MODELS, PAPERS, SPACES, Json, person
+from tests.doubles.hub.jobs import FakeJobs
 from tests.doubles.hub.oauth import Provider
+from tests.doubles.hub.sandbox import SandboxServers
 from tools.places import Places
 
 
 @dataclass
 class Fault:
     """What goes wrong for requests whose path begins with this. The first fault that fits and has turns left applies.
+
+    A path that ends in $ is meant exactly. method: only that one. after: the request is carried out all the same, and
+    then this is answered.
 
     status, headers, body: answered instead of the real thing; body may be far too long or no JSON.
     delay: seconds of silence first. drip: seconds between the bytes of the body. cut: the connection breaks off after
@@ -44,6 +49,12 @@ class Fault:
     cut: bool = False
     location: str = ""
     times: int = 1_000_000
+    method: str = ""
+    after: bool = False
+
+    def meets(self, method: str, path: str) -> bool:
+        here = path == self.path[:-1] if self.path.endswith("$") else path.startswith(self.path)
+        return here and self.method in ("", method)
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,8 @@ class FakeHub:
         self.tokens = {"hf_ada": "ada", "hf_bo": "bo"}  # token -> person
         self.billed: list[Json] = []  # sessions of model calls: {"id", "costCents", "requestCount"}
         self.sign_ins: list[str] = []  # who signs in next
+        self.jobs = FakeJobs(self)
+        self.sandboxes = SandboxServers(self)
         self.faults: list[Fault] = []
         self.asked: list[Asked] = []
         self.unknown: list[str] = []
@@ -101,7 +114,7 @@ class FakeHub:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        config = uvicorn.Config(self._app(), log_level="error", lifespan="off")
+        config = uvicorn.Config(self._app(), log_level="error", lifespan="off", date_header=False)
         self._server = _Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
 
@@ -160,28 +173,41 @@ class FakeHub:
             return JSONResponse({"error": "the fake Hub does not know this route"}, 501)
 
         everything = Route("/{path:path}", unknown, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
-        app = Starlette(routes=[*api.routes(self), *arxiv.routes(self), *Provider(self).routes(), everything])
+        known = [
+            *self.jobs.routes(),
+            *self.sandboxes.routes(),
+            *api.routes(self),
+            *arxiv.routes(self),
+            *Provider(self).routes(),
+        ]
+        app = Starlette(routes=[*known, everything])
 
         async def noted(scope: Scope, receive: Receive, send: Send) -> None:
             headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
             query = scope["query_string"].decode()
             self.asked.append(Asked(scope["method"], scope["path"], query, headers, time.monotonic()))
-            fault = self._fault_for(scope["path"])
+            fault = self._fault_for(scope["method"], scope["path"])
             if fault and fault.delay:
                 await asyncio.sleep(fault.delay)
-            if fault and (fault.status or fault.location):
+            if fault and fault.after:
+                await app(scope, receive, _to_nobody)
+            if fault and (fault.status or fault.location or fault.after):
                 await _answer(fault, send)
             else:
                 await app(scope, receive, send)
 
         return noted
 
-    def _fault_for(self, path: str) -> Fault | None:
+    def _fault_for(self, method: str, path: str) -> Fault | None:
         for fault in self.faults:
-            if fault.times > 0 and path.startswith(fault.path):
+            if fault.times > 0 and fault.meets(method, path):
                 fault.times -= 1
                 return fault
         return None
+
+
+async def _to_nobody(message: Message) -> None:
+    """An answer that is lost."""
 
 
 async def _answer(fault: Fault, send: Send) -> None:

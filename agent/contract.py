@@ -1,0 +1,44 @@
+"""Consent to one Spend, and the power to do it once."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from tools.cards import Spend
+from tools.desk import JobEnd, Stopped
+
+if TYPE_CHECKING:
+    from agent.jobs import Jobs, SessionJob
+
+
+class Contract:
+    """Consent to one Spend: what tools.desk.Contract promises."""
+
+    def __init__(self, jobs: Jobs, call: str, request: Spend, stop: threading.Event) -> None:
+        self.request = request
+        self._jobs, self._call, self._stop = jobs, call, stop
+        self._job: SessionJob | None = None
+        self._once = threading.Lock()
+
+    def submit(self) -> str:
+        with self._once:
+            if self._stop.is_set():
+                raise Stopped
+            if self._job is None:
+                self._job = self._jobs.submit(self._call, self.request)
+            return self._job.job
+
+    def wait(self) -> JobEnd:
+        self.submit()
+        job = self._job
+        assert job is not None  # noqa: S101  # submit has set it
+        while not job.done.wait(0.05):
+            if self._stop.is_set():
+                self._jobs.cancel_told(job.job)  # Stop may have come while it was being submitted
+                raise Stopped
+        end = job.ended
+        assert end is not None  # noqa: S101  # done is set after it
+        return JobEnd(
+            job.job, end.status, end.exit_code, end.seconds, job.tail, end.files, end.message, job.state.outputs
+        )

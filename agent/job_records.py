@@ -1,0 +1,75 @@
+"""What the journal knows of a session's jobs. Folded from it; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from agent.events import (
+    Entry,
+    JobEnded,
+    JobLogged,
+    JobSubmitted,
+    JobSubmitting,
+    MoneyReleased,
+    MoneyReserved,
+    MoneySettled,
+)
+from tools.cards import Spend
+
+
+@dataclass
+class Record:
+    """Money held for a job, and how far it had come. at: Unix time of the submission, by this machine's clock."""
+
+    call: str = ""
+    request: Spend | None = None  # None: reserved, and nothing more
+    at: float = 0.0
+    job: str | None = None  # None: not even its start is known
+    offset: int = 0
+    ended: JobEnded | None = None
+    settled: int | None = None  # micro-dollars; None: the money is still held
+    released: bool = False  # nothing was started
+
+    @property
+    def open(self) -> bool:
+        return self.settled is None and not self.released
+
+
+def records(entries: Iterable[Entry]) -> dict[str, Record]:
+    """By label, in order."""
+    found: dict[str, Record] = {}
+    labels: dict[str, str] = {}
+    for entry in entries:
+        match entry.event:
+            case MoneyReserved(hold=label, of="compute"):
+                found[label] = Record()
+            case JobSubmitting(label=label, call=call, request=Spend() as request):
+                found[label] = Record(call, request, entry.at)
+            case JobSubmitted(label=label, job=job) if label in found:
+                found[label].job, labels[job] = job, label
+            case JobLogged(job=job, offset=offset) if job in labels:
+                found[labels[job]].offset = offset
+            case JobEnded(job=job) as ended if job in labels:
+                found[labels[job]].ended = ended
+            case MoneySettled(hold=label, micro_usd=micro_usd) if label in found:
+                found[label].settled = micro_usd
+            case MoneyReleased(hold=label) if label in found:
+                found[label].released = True
+            case _:
+                pass
+    return found
+
+
+def cost(request: Spend, seconds: float, status: str) -> tuple[int, str]:
+    """What a job cost in micro-dollars, never more than was agreed to, and where the figure comes from.
+
+    Minutes are billed whole. Of a job that was lost nobody knows the run time, so all that was held counts.
+    """
+    if not request.price_micro_usd_per_hour:
+        return 0, "it ran on this machine" if request.where == "here" else ""
+    if status == "lost":
+        return request.hold_micro_usd, "worst case"
+    minutes = -(-round(seconds * 1000) // 60_000)
+    spent = -(-request.price_micro_usd_per_hour * minutes * request.nodes // 60)
+    return min(spent, request.hold_micro_usd), "run time and price"

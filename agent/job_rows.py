@@ -1,0 +1,55 @@
+"""A session's jobs as tools and screens tell of them. Pure, but for the place's own address of a job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tools.cards import Spend
+from tools.desk import Problem
+from tools.jobs.place import JobRow
+
+if TYPE_CHECKING:
+    from agent.jobs import SessionJob
+
+
+def row(known: SessionJob) -> JobRow:
+    request, end = known.request, known.ended
+    return JobRow(
+        job=known.job,
+        title=request.title,
+        where=request.where,
+        namespace=request.namespace,
+        flavor=request.flavor,
+        status=end.status if end else "running",
+        seconds=end.seconds if end else known.state.seconds,
+        message=end.message if end else known.state.message,
+        url=url(known),
+        hold_micro_usd=request.hold_micro_usd,
+        cost_micro_usd=known.settled,
+        note=known.uncancelled if not end else "",
+    )
+
+
+def searched_row(request: Spend) -> JobRow:
+    note = "Whether it was started is not known; it is being looked for, and its money stays held."
+    return JobRow(
+        job="",
+        title=request.title,
+        where=request.where,
+        namespace=request.namespace,
+        flavor=request.flavor,
+        status="unknown",
+        seconds=0.0,
+        message="",
+        url="",
+        hold_micro_usd=request.hold_micro_usd,
+        cost_micro_usd=None,
+        note=note,
+    )
+
+
+def url(job: SessionJob) -> str:
+    try:
+        return job.place.url(job.job)
+    except Problem:
+        return ""

@@ -1,0 +1,121 @@
+"""Scheduled jobs: always asked for, always with an end, never more than was held."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.events import JobEnded, JobLogged, MoneySettled
+from agent.ledger import Ledger
+from agent.policy import judge
+from tests.doubles.desk import desk
+from tests.doubles.hub import FakeHub, Fault
+from tests.doubles.jobs import BUDGET, Places, spend, until
+from tools.cards import Spend
+from tools.desk import Problem
+from tools.jobs import job_run
+from tools.jobs.launch import submissions
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    with FakeHub() as fake:
+        yield fake
+
+
+@pytest.fixture
+def at(hub: FakeHub, tmp_path: Path) -> Iterator[Places]:
+    places = Places(hub, tmp_path)
+    yield places
+    places.jobs.close()
+
+
+def daily(runs: int = 2) -> Spend:
+    return spend(schedule="@daily", runs=runs)
+
+
+def test_a_schedule_fires_as_often_as_was_agreed_and_is_deleted_then(hub: FakeHub, at: Places) -> None:
+    contract = at.contract(daily())
+    job = contract.submit()
+    (schedule,) = hub.jobs.schedules
+    assert at.books.ledger.compute.held == 2 * 799_980
+    hub.jobs.fire(schedule).end(ran=61)
+    until(lambda: any("Run 1 ended" in event.text for event in at.events(JobLogged)))
+    assert hub.jobs.schedules
+    second = hub.jobs.fire(schedule).run()
+    until(lambda: not hub.jobs.schedules)
+    assert at.jobs.state(job).status == "running"
+    second.end(ran=59)
+    end = contract.wait()
+    assert (end.status, end.seconds) == ("completed", 180)
+    assert at.events(MoneySettled)[0].micro_usd == 3 * 13_333
+
+
+def test_a_run_too_many_is_cancelled(hub: FakeHub, at: Places) -> None:
+    contract = at.contract(daily(1))
+    contract.submit()
+    (schedule,) = hub.jobs.schedules
+    first, second = hub.jobs.fire(schedule).run(), hub.jobs.fire(schedule).run()
+    until(lambda: second.over)
+    assert not first.over
+    first.end()
+    assert contract.wait().status == "completed"
+
+
+def test_stop_deletes_the_schedule_and_ends_its_runs(hub: FakeHub, at: Places) -> None:
+    contract = at.contract(daily())
+    contract.submit()
+    running = hub.jobs.fire(next(iter(hub.jobs.schedules))).run()
+    at.jobs.cancel_open()
+    assert contract.wait().status == "cancelled"
+    assert running.over
+    assert not hub.jobs.schedules
+
+
+def test_a_schedule_is_found_again_after_a_restart_and_made_once(hub: FakeHub, at: Places) -> None:
+    hub.faults.append(Fault("/api/scheduled-jobs/ada$", method="POST", after=True, status=500, times=1))
+    job = at.contract(daily(1)).submit()
+    assert len(hub.jobs.schedules) == 1
+    after = at.again()
+    hub.jobs.fire(next(iter(hub.jobs.schedules))).end(ran=10)
+    assert after.wait_for(JobEnded).job == job
+    after.wait_for(MoneySettled)
+    assert after.books.ledger.free("compute") == BUDGET - 13_333
+    after.jobs.close()
+
+
+def test_schedules_are_never_allowed_unasked() -> None:
+    rich = Ledger()
+    free = daily().model_copy(update={"price_micro_usd_per_hour": 0})
+    assert judge(free, "within-budget", rich).do == "deny"
+    assert judge(free, "ask", rich).do == "ask"
+    assert judge(free.model_copy(update={"schedule": ""}), "within-budget", rich).do == "allow"
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"schedule": "* * * * *"}, "no schedule"),
+        ({"runs": 3}, "cannot run 3 times"),
+        ({"schedule": "@daily", "runs": 0}, "0"),
+    ],
+)
+def test_a_schedule_without_an_end_cannot_be_asked_for(at: Places, given: dict[str, object], says: str) -> None:
+    asking = desk(jobs=at.jobs, sign=at.contract)
+    with pytest.raises(Problem, match=says):
+        job_run(asking, "print(1)", flavor="cpu-basic", **given)  # type: ignore[arg-type]
+    assert not asking.asked
+
+
+def test_a_schedule_that_nobody_deletes_runs_nothing_after_its_date(hub: FakeHub, at: Places, tmp_path: Path) -> None:
+    at.contract(daily()).submit()
+    (plan,) = hub.jobs.schedules.values()
+    env = plan["jobSpec"]["environment"]
+    assert int(env["ML_INTERN_UNTIL"]) > hub.jobs.now() + 2 * 86_400 - 60
+    (part,) = submissions("s1-c1", daily(), {})
+    past = {"ML_INTERN_UNTIL": "1", "PATH": "/usr/bin:/bin"}
+    ran = subprocess.run(list(part.command), env=past, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert ran.stdout == "This schedule has ended; delete it.\n"

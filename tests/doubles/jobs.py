@@ -1,0 +1,119 @@
+"""A session's jobs over the fake Hub, with the real client, a journal in memory and the real books."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from agent.books import Books
+from agent.contract import Contract
+from agent.events import Entry, Event
+from agent.jobs import Jobs
+from tests.doubles.hub import FakeHub
+from tools.cards import Spend
+from tools.hub_jobs import JobsHub
+from tools.jobs.boxes import Boxes
+from tools.jobs.prices import Prices
+from tools.jobs.remote import HubJobs, Pace
+from tools.jobs.schedules import Schedules
+
+BUDGET = 10_000_000  # micro-dollars
+FAST = Pace(poll=0.02, reconnect=0.02, silence=5.0, quiet=0.3, drain=2.0, lookups=(0.0, 0.02), patience=1.0)
+PATIENCE = 20.0  # seconds; what takes longer hangs
+
+E = TypeVar("E", bound=Event)
+
+
+def spend(**more: object) -> Spend:
+    """An hour's worth of an L4 for ada, at the fake Hub's price."""
+    base = {
+        "title": "Train a classifier",
+        "where": "jobs",
+        "namespace": "ada",
+        "flavor": "l4x1",
+        "script": "print('hello')",
+        "timeout_seconds": 3600,
+        "price_micro_usd_per_hour": 13333 * 60,
+    }
+    return Spend.model_validate(base | more)
+
+
+class Places:
+    """One session and its HF place. again() is what a restart makes of the same journal."""
+
+    def __init__(
+        self,
+        hub: FakeHub,
+        folder: Path,
+        entries: Sequence[Entry] = (),
+        *,
+        token: str = "hf_ada",
+        pace: Pace = FAST,
+        settles: float = 60.0,
+        secrets: dict[str, str] | None = None,
+        budget: int = BUDGET,
+    ) -> None:
+        self.fake, self.folder, self.pace, self.settles, self.secrets = hub, folder, pace, settles, secrets or {}
+        self.token, self.entries = token, list(entries)
+        self.crash_at: Callable[[Event], bool] = lambda _: False
+        self._lock = threading.RLock()
+        self.books = Books(self._write, self.entries)
+        self.prices = Prices(lambda: self.client().hardware())
+        self.place = HubJobs(folder, self.client, self.prices, self.secrets.get, pace)
+        self.boxes = Boxes(folder, self.client, self.prices, pace=pace)
+        self.schedules = Schedules(folder, self.client, self.prices, self.secrets.get, pace)
+        for place in (self.place, self.boxes, self.schedules):
+            place.settles_seconds = settles
+        self.jobs = Jobs(
+            "s1",
+            {"jobs": self.place, "sandbox": self.boxes, "schedule": self.schedules},
+            self.books.emit,
+            self.books.reserve,
+            self.prices,
+            lambda: self.client().payers(),
+            lambda: tuple(self.secrets),
+        )
+        if entries:
+            self.jobs.resume(self.entries)
+        else:
+            self.books.set_budget(budget)
+
+    def client(self) -> JobsHub:
+        return JobsHub(self.token, self.fake.url, 'run it with where="here"')
+
+    def contract(self, request: Spend | None = None, call: str = "c1") -> Contract:
+        return self.jobs.contract(call, request or spend(), threading.Event())
+
+    def again(self, entries: Iterable[Entry] | None = None) -> Places:
+        """The next process: the same folder, and the journal or a beginning of it."""
+        self.jobs.close()
+        past = self.entries if entries is None else list(entries)
+        return Places(
+            self.fake, self.folder, past, token=self.token, pace=self.pace, settles=self.settles, secrets=self.secrets
+        )
+
+    def events(self, kind: type[E]) -> list[E]:
+        return [entry.event for entry in list(self.entries) if isinstance(entry.event, kind)]
+
+    def wait_for(self, kind: type[E], when: Callable[[E], bool] = lambda _: True) -> E:
+        return until(lambda: next((event for event in self.events(kind) if when(event)), None), kind.__name__)
+
+    def _write(self, event: Event) -> None:
+        with self._lock:
+            self.entries.append(Entry(seq=len(self.entries) + 1, at=time.time(), event=event))
+
+
+V = TypeVar("V")
+
+
+def until(value: Callable[[], V | None], what: str = "it") -> V:
+    """The first value that is true."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := value()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come about")
+        time.sleep(0.005)
+    return found

@@ -1,0 +1,196 @@
+"""Sandboxes: a machine on Hugging Face to try things on, held open for a while. A JobPlace, two tools, and the sweep."""
+
+from __future__ import annotations
+
+import posixpath
+import threading
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Literal
+
+from tools.cards import FileMade, Spend
+from tools.desk import Desk, Problem
+from tools.hub_jobs import JobsHub, Submission
+from tools.hub_sandbox import Machine, submission
+from tools.jobs import checks
+from tools.jobs.launch import KIND, LABEL
+from tools.jobs.place import Ended, JobsView, Ran
+from tools.jobs.prices import PORT_MICRO_USD_PER_HOUR
+from tools.jobs.remote import HubJobs, parted
+from tools.jobs.run import payer_of
+
+IDLE = 600  # seconds without a command until it ends itself
+LONGEST = 540  # seconds of one command: while it runs, the machine counts as idle
+START = 180.0  # seconds
+SHOWN = 8_000  # characters of each stream
+FETCHED = 1_000_000_000  # bytes
+GRACE = 120.0  # seconds that a sandbox may outlive its limit before it is swept
+
+
+class Boxes(HubJobs):
+    """Sandboxes as a JobPlace: where="sandbox". Each is a Job that serves, with a lifetime, ended when idle."""
+
+    where = "sandbox"
+
+    def _submissions(self, hub: JobsHub, label: str, spec: Spend, secrets: dict[str, str]) -> list[Submission]:
+        if spec.nodes != 1 or secrets or not spec.idle_seconds:
+            raise Problem("A sandbox is one machine without secrets, with an idle limit.", "Use a job for more.")
+        return [submission(hub, label, spec)]
+
+    def _extra(self, spec: Spend) -> int:  # noqa: ARG002
+        return PORT_MICRO_USD_PER_HOUR
+
+    def machine(self, job: str) -> Machine:
+        namespace, ids = parted(job)
+        return Machine(self._hub(), namespace, ids[0])
+
+
+def sandbox_run(
+    desk: Desk, command: str, flavor: str = "cpu-basic", seconds: int = 120, lifetime: str = "1h", namespace: str = ""
+) -> dict[str, Any]:
+    """Run a shell command on a Hugging Face machine (root, network, Python, no token), to try things. Costs money.
+
+    The first call asks the user and starts it; later ones use it until its lifetime, 10 idle minutes or job_cancel.
+
+    Args:
+        flavor: As hardware() names it; another flavor is another machine.
+        seconds: For the command, at most 540; use job_run for longer.
+
+    Returns: A dict: sandbox (str), exit_code, stdout, stderr (their ends), timed_out.
+    """
+    if not command.strip() or len(command) > checks.SCRIPT:
+        raise Problem("The command is empty or too long.", "Pass one shell command.")
+    if checks.has_secret(command):
+        raise Problem("The command contains what looks like a token.", "Take it out: sandboxes run without tokens.")
+    view = _view(desk)
+    job = _running(view, flavor) or _start(desk, view, command, flavor, lifetime, namespace)
+    ran = _awaited(desk, view, job, command, min(max(seconds, 1), LONGEST))
+    return {
+        "sandbox": job,
+        "exit_code": ran.exit_code,
+        "stdout": ran.stdout[-SHOWN:],
+        "stderr": ran.stderr[-SHOWN:],
+        "timed_out": ran.timed_out,
+    }
+
+
+def sandbox_file(
+    desk: Desk, op: Literal["read", "write", "list", "fetch"], path: str, text: str = "", sandbox: str = ""
+) -> Any:
+    """Files of a running sandbox: read or write text, list a folder, fetch a file to the user.
+
+    Args:
+        sandbox: Its id; default: the latest.
+
+    Returns: read: str. list: list of dicts (name, type, bytes). write, fetch: a dict with the path.
+    """
+    view = _view(desk)
+    job = sandbox or _running(view, "")
+    if not job:
+        raise Problem("No sandbox is running.", "Start one with sandbox_run.")
+    if not path.startswith("/") or "\0" in path:
+        raise Problem(f"{path[:120]!r} is no full path.", 'Write it from the root: "/data/in.csv".')
+    machine = view.machine(job)
+    match op:
+        case "read":
+            return machine.read(path)
+        case "list":
+            return [{"name": name, "type": kind, "bytes": size} for name, kind, size in machine.list(path)]
+        case "write":
+            machine.write(path, text)
+            return {"path": path}
+    name = posixpath.basename(path.rstrip("/"))
+    if not name.isprintable() or name.startswith(".") or "/" in name or not name:
+        raise Problem(f"{name[:80]!r} cannot be the name of a file here.", "Copy it to a plain name first.")
+    kept = Path("jobs") / job.replace("/", "-") / name
+    size = machine.fetch(path, desk.folder / kept, FETCHED)
+    desk.show(FileMade(path=str(kept), bytes=size, job=job))
+    return {"path": str(kept)}
+
+
+def sweep(hub: JobsHub, namespace: str, sessions: Collection[str], open_labels: Collection[str]) -> list[str]:
+    """Cancel the sandboxes of a namespace that nobody holds any more; returns their ids.
+
+    sessions: ids of all sessions of this app; open_labels: what these know to be open. A sandbox of one of them that
+    is not open there, or any of this app's kind that outlived its lifetime by GRACE, is cancelled. Those of another
+    app with the same account are left to their own limits. Ages are the Hub's own. Raises Problem.
+    """
+    gone = []
+    for job in hub.labelled(namespace, KIND, "sandbox"):
+        if job.over or job.created is None or job.told is None:
+            continue
+        age = job.told - job.created
+        label = job.labels.get(LABEL, "")
+        orphan = label.rpartition("-")[0] in sessions and label not in open_labels and age > GRACE
+        if orphan or (job.timeout is not None and age > job.timeout + GRACE):
+            hub.cancel(namespace, job.id)
+            gone.append(f"{namespace}/{job.id}")
+    return gone
+
+
+def _view(desk: Desk) -> JobsView:
+    if desk.jobs is None or "sandbox" not in desk.jobs.places:
+        raise Problem("This app has no sandboxes.", "Run the code here, or with job_run.")
+    return desk.jobs
+
+
+def _running(view: JobsView, flavor: str) -> str:
+    """The latest sandbox of that flavor, or of any."""
+    rows = (row for row in reversed(view.list()) if row.where == "sandbox" and row.status == "running")
+    for row in rows:
+        if not flavor or row.flavor == flavor:
+            try:
+                view.machine(row.job).ready()
+            except Ended:  # only just
+                continue
+            return row.job
+    return ""
+
+
+def _start(desk: Desk, view: JobsView, command: str, flavor: str, lifetime: str, namespace: str) -> str:
+    if view.prices is None:
+        raise Problem("Prices are not known here, so nothing can be agreed to.", "Run the code here.")
+    price = view.prices.quote(flavor).micro_usd_per_hour + PORT_MICRO_USD_PER_HOUR
+    request = Spend(
+        title=f"Open a sandbox on {flavor}",
+        where="sandbox",
+        namespace=payer_of(view, namespace),
+        flavor=flavor,
+        script=command,
+        timeout_seconds=checks.seconds(lifetime),
+        idle_seconds=IDLE,
+        price_micro_usd_per_hour=price,
+    )
+    contract = desk.approve(request)
+    job = contract.submit()
+    waited = 0.0
+    while not view.machine(job).ready():
+        if waited > START:
+            view.cancel(job)
+            raise Problem(f"The sandbox did not start within {START:.0f} s and was cancelled.", "Try another flavor.")
+        desk.sleep(0.5)
+        waited += 0.5
+    return job
+
+
+def _awaited(desk: Desk, view: JobsView, job: str, command: str, seconds: float) -> Ran:
+    """Run in a thread of its own, so that Stop is heeded while the command is silent; Stop ends the machine."""
+    done: list[Ran | Problem] = []
+
+    def work() -> None:
+        try:
+            done.append(view.machine(job).run(command, seconds, desk.check))
+        except Problem as problem:
+            done.append(problem)
+        except BaseException as error:
+            done.append(Problem(f"The command broke off ({type(error).__name__}).", "See job_status."))
+
+    thread = threading.Thread(target=work, name=f"sandbox-{job}", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        desk.check()
+        thread.join(0.05)
+    desk.check()
+    if isinstance(done[0], Problem):
+        raise done[0]
+    return done[0]

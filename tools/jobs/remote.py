@@ -1,0 +1,313 @@
+"""Jobs on Hugging Face: a JobPlace over HF Jobs. The platform schedules, bills and remembers; we ask, and never twice.
+
+A job's id here is "namespace/id", and "namespace/id+id" on several machines, so that it says who pays. A label starts
+at most one job: it is asked for before every submit, and again after an answer that was lost. Run times are the Hub's
+own, from its start and finish times; this machine's clock only paces the asking.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tools.cards import Spend
+from tools.desk import Problem
+from tools.hub import NotThere
+from tools.hub_jobs import JobFacts, JobsHub, Submission
+from tools.jobs.ends import ended_state, running_seconds
+from tools.jobs.follow import Follower, LogFile
+from tools.jobs.launch import LABEL, NODE, submissions
+from tools.jobs.place import JobState, MaybeStarted
+from tools.jobs.prices import Prices
+from tools.jobs.usage import numbers
+
+_ID = re.compile(r"([\w.-]+)/([\w-]+(?:\+[\w-]+)*)")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds. Tests are faster."""
+
+    poll: float = 2.0  # between two looks at one job
+    reconnect: float = 1.0  # of the log, doubled up to eight times while it fails
+    silence: float = 120.0  # of the log; the Hub gives a sign of life every 30
+    quiet: float = (
+        1.5  # after the job's end without a line: the log is told (stage and log differ by 1.3); half when cancelled
+    )
+    drain: float = 15.0  # after the job's end, of a log that cannot be had; eight times that of one that never stops
+    lookups: tuple[float, ...] = (0.0, 0.5, 1.5, 3.0)  # before each question for a label whose answer was lost
+    patience: float = 10.0  # for a cancelled job to end
+
+
+@dataclass
+class _Watch:
+    """A job that is looked at. ids: one per machine, the leader first."""
+
+    namespace: str
+    ids: tuple[str, ...]
+    log: LogFile
+    followers: list[Follower] = field(default_factory=list)
+    facts: Sequence[JobFacts] = ()
+    state: JobState = field(default_factory=lambda: JobState("running"))
+    look: float = 0.0  # not before this moment
+    over_since: float | None = None
+    missed: int = 0  # in a row, the Hub did not know it
+    told: str = ""  # why we ended it ourselves
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class HubJobs:
+    """A JobPlace. Namespaces are always explicit; nothing is switched by itself."""
+
+    settles_seconds = 60.0
+    where = "jobs"
+
+    def __init__(
+        self,
+        folder: Path,
+        hub: Callable[[], JobsHub],
+        prices: Prices,
+        secret: Callable[[str], str | None] = lambda _: None,
+        pace: Pace | None = None,
+    ) -> None:
+        """folder: the session's; logs lie in its logs/. hub: as the user of the moment. secret: a value by its name."""
+        self._folder, self._hub, self._prices, self._secret = folder / "logs", hub, prices, secret
+        self._pace = pace or Pace()
+        self._watches: dict[str, _Watch] = {}
+        self._reasons: dict[str, str] = {}  # job -> why it was ended while being started
+        self._lock = threading.Lock()
+        self._starting = threading.RLock()
+
+    # --- starting ---
+
+    def start(self, label: str, spec: Spend) -> str:
+        if spec.where != self.where or not spec.namespace or not spec.flavor:
+            raise Problem("This job does not say who pays and what it runs on.", "Name a namespace and a flavor.")
+        hub = self._hub()
+        parts = self._submissions(hub, label, spec, self._secrets(hub, spec))
+        with self._starting:
+            if job := self.find(label, spec):
+                return job
+            self._check_price(spec)
+            if spec.outputs:
+                hub.make_bucket(spec.outputs)
+            ids: list[str] = []
+            for part in parts:
+                try:
+                    ids.append(self._submit(hub, part))
+                except MaybeStarted:
+                    raise
+                except Problem as problem:
+                    if not ids:
+                        raise
+                    job = _joined(spec.namespace, ids)
+                    self._give_up(hub, job, f"Machine {len(ids)} could not be started: {problem.message}")
+                    return job
+        return _joined(spec.namespace, ids)
+
+    def find(self, label: str, spec: Spend) -> str | None:
+        with self._starting:
+            hub = self._hub()
+            nodes: dict[int, JobFacts] = {}
+            for job in sorted(hub.labelled(spec.namespace, LABEL, label), key=lambda job: job.created or 0.0):
+                node = int(text) if (text := job.labels.get(NODE, "0")).isdigit() else 0
+                nodes.setdefault(
+                    node, job
+                )  # a later one is the user's: the Hub's page can run a job again, labels and all
+            if not nodes:
+                return None
+            job_id = _joined(spec.namespace, [nodes[node].id for node in sorted(nodes)])
+            if len(nodes) < spec.nodes and any(not job.over for job in nodes.values()):
+                self._give_up(hub, job_id, "Only some of its machines could be started; those were cancelled.")
+            return job_id
+
+    def _submissions(self, hub: JobsHub, label: str, spec: Spend, secrets: dict[str, str]) -> list[Submission]:  # noqa: ARG002
+        return submissions(label, spec, secrets)
+
+    def _submit(self, hub: JobsHub, part: Submission) -> str:
+        try:
+            return hub.submit(part)
+        except MaybeStarted as lost:
+            unseen = False
+            for wait in self._pace.lookups:
+                time.sleep(wait)
+                try:
+                    found = hub.labelled(part.namespace, LABEL, part.labels[LABEL])
+                except Problem:
+                    continue
+                unseen = True
+                if same := [job for job in found if job.labels.get(NODE) == part.labels[NODE]]:
+                    return same[0].id
+            said = "it is not to be seen yet" if unseen else "it cannot be looked up either"
+            raise MaybeStarted(
+                f"{lost.message} Its label was looked for: {said}.",
+                "Its money stays held while it is looked for further. Do not start another; look at jobs_list.",
+            ) from None
+
+    def _check_price(self, spec: Spend) -> None:
+        now = self._prices.quote(spec.flavor, fresh=True).micro_usd_per_hour + self._extra(spec)
+        if now > spec.price_micro_usd_per_hour:
+            raise Problem(
+                f"{spec.flavor} costs ${now / 1e6:.4f} an hour now; ${spec.price_micro_usd_per_hour / 1e6:.4f} was agreed.",
+                "Nothing was started. Ask again at the new price.",
+            )
+
+    def _extra(self, spec: Spend) -> int:  # noqa: ARG002
+        """Micro-dollars an hour on top of the machine's price."""
+        return 0
+
+    def _secrets(self, hub: JobsHub, spec: Spend) -> dict[str, str]:
+        """Values by name. The user's own token only when the card said so."""
+        values = {}
+        for name in spec.secrets:
+            value = hub.token if name == "HF_TOKEN" and spec.token == "own" else self._secret(name)  # noqa: S105
+            if not value:
+                raise Problem(f"There is no secret {name}.", "Ask the user to add it to the app, or do without.")
+            if name == "HF_TOKEN" and spec.token == "none":  # noqa: S105
+                raise Problem("The card said that the job gets no token.", "Ask again, with the token named.")
+            values[name] = value
+        return values
+
+    def _give_up(self, hub: JobsHub, job: str, reason: str) -> None:
+        """Cancel what was started of a job that cannot be whole. What cannot be cancelled is followed like any other."""
+        namespace, ids = parted(job)
+        self._reasons[job] = reason
+        for id in ids:
+            try:
+                hub.cancel(namespace, id)
+            except Problem as problem:
+                self._reasons[job] = f"{reason} {problem.message}"
+
+    # --- watching ---
+
+    def read(self, job: str, offset: int) -> tuple[str, int]:
+        watch = self._watched(job)
+        return watch.log.read(offset, several=len(watch.ids) > 1)
+
+    def state(self, job: str) -> JobState:
+        watch = self._watched(job)
+        with watch.lock:
+            now = time.monotonic()
+            if watch.state.status != "running":
+                return watch.state
+            if now >= watch.look:
+                self._look(watch)
+                watch.look = now + self._pace.poll
+            if watch.state.status == "running" and watch.over_since is not None and self._log_is_told(watch, now):
+                reason = watch.told or self._reasons.get(job, "")
+                watch.state = ended_state(watch.facts, self._hub().endpoint, watch.namespace, reason)
+            if watch.state.status != "running":
+                for follower in watch.followers:
+                    follower.stop()
+                watch.log.close()
+            return watch.state
+
+    def _look(self, watch: _Watch) -> None:
+        hub = self._hub()
+        try:
+            watch.facts = [hub.inspect(watch.namespace, id) for id in watch.ids]
+        except NotThere:
+            watch.missed += 1
+            if watch.missed < 3 or not hub.visible(watch.namespace):
+                raise
+            watch.state = JobState("lost", message="The Hub does not know this job any more.")
+            return
+        watch.missed = 0
+        if not watch.followers:
+            watch.followers = [self._follower(watch, node) for node in range(len(watch.ids))]
+        going = [facts for facts in watch.facts if not facts.over]
+        if not going:
+            watch.over_since = watch.over_since or time.monotonic()
+            for follower in watch.followers:
+                follower.job_over()
+            return
+        if (failed := [f for f in watch.facts if f.over and f.stage != "COMPLETED"]) and len(watch.ids) > 1:
+            watch.told = watch.told or f"Machine {watch.facts.index(failed[0])} ended first; the others were cancelled."
+            for facts in going:  # they would wait for it, and cost money
+                hub.cancel(watch.namespace, facts.id)
+        watch.state = JobState("running", seconds=max(running_seconds(facts) for facts in watch.facts))
+
+    def _log_is_told(self, watch: _Watch, now: float) -> bool:
+        if all(follower.drained for follower in watch.followers):
+            return True
+        since = now - (watch.over_since or now)
+        waiting = [follower for follower in watch.followers if not follower.drained]
+        if any(follower.failing for follower in waiting):
+            return since > self._pace.drain
+        quiet = self._pace.quiet * (0.5 if any(facts.stage == "CANCELED" for facts in watch.facts) else 1.0)
+        silent = all(now - follower.last > quiet for follower in waiting)
+        return since > (quiet if silent else 8 * self._pace.drain)
+
+    def _follower(self, watch: _Watch, node: int) -> Follower:
+        names = watch.facts[node].secrets
+
+        def hide() -> list[str]:
+            return [value for value in (self._hub().token, *map(self._secret, names)) if value]
+
+        pace = self._pace
+        return Follower(
+            self._hub, watch.namespace, watch.ids[node], node, watch.log, hide, pace.silence, pace.reconnect
+        )
+
+    def _watched(self, job: str) -> _Watch:
+        namespace, ids = parted(job)
+        with self._lock:
+            if job not in self._watches:
+                name = re.sub(r"[^\w.-]", "_", job)[:200]
+                self._watches[job] = _Watch(namespace, ids, LogFile(self._folder / f"{name}.jsonl"))
+            return self._watches[job]
+
+    # --- ending ---
+
+    def cancel(self, job: str) -> None:
+        namespace, ids = parted(job)
+        hub = self._hub()
+        refused: Problem | None = None
+        for id in ids:
+            try:
+                hub.cancel(namespace, id)
+            except Problem as problem:
+                refused = problem  # it may have ended before; that is asked next
+        deadline = time.monotonic() + (0.0 if refused else self._pace.patience)
+        while True:
+            try:
+                if all(hub.inspect(namespace, id).over for id in ids):
+                    break
+            except Problem as problem:
+                refused = refused or problem
+            if time.monotonic() >= deadline:
+                why = refused.message if refused else "it was accepted, but the job still runs."
+                raise Problem(f"Job {job} could not be cancelled: {why}", f"Cancel it at {self.url(job)}.")
+            time.sleep(min(self._pace.poll, 0.5))
+        self._watched(job).look = 0.0
+
+    def url(self, job: str) -> str:
+        namespace, ids = parted(job)
+        return f"{self._hub().endpoint}/jobs/{namespace}/{ids[0]}"
+
+    def metrics(self, job: str) -> dict[str, float]:
+        """What the first machine uses now, as numbers with units in their names; {} when it does not run."""
+        namespace, ids = parted(job)
+        return numbers(self._hub().metrics(namespace, ids[0], threading.Event()) or {})
+
+    def close(self) -> None:
+        with self._lock:
+            for watch in self._watches.values():
+                for follower in watch.followers:
+                    follower.stop()
+                watch.log.close()
+
+
+def _joined(namespace: str, ids: Sequence[str]) -> str:
+    return f"{namespace}/{'+'.join(ids)}"
+
+
+def parted(job: str) -> tuple[str, tuple[str, ...]]:
+    match = _ID.fullmatch(job)
+    if not match:
+        raise Problem(f"There is no job {job[:80]!r}.", "Use an id that jobs_list shows.")
+    return match[1], tuple(match[2].split("+"))
