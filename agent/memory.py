@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from smolagents import ActionStep, ChatMessage, MemoryStep, MessageRole, TaskStep, Timing
 
+from agent.branches import note_on
 from agent.events import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -278,7 +279,7 @@ class Memory:
     def __init__(self, read: Callable[[int], Iterable[Entry]]) -> None:
         self._read = read
         self._seq = 0
-        self._taken_back: list[tuple[int, int]] = []  # seqs: after the first, up to the second
+        self._taken_back: list[tuple[int, int]] = []  # seqs: after the first, before the mark
         self.past = Recalled()
 
     def catch_up(self) -> Recalled:
@@ -288,6 +289,7 @@ class Memory:
             if isinstance(entry.event, Rewound):
                 self._taken_back.append((entry.event.seq, entry.seq))
                 self.past.talk = self._told_anew(entry.seq)
+                self.past.talk.steps.append(self._note(entry.event.seq, entry.seq))
                 continue
             self.past.take(entry)
             self.past.talk.made.take(entry)
@@ -300,9 +302,15 @@ class Memory:
             if entry.seq >= before:
                 break
             talk.made.take(entry)  # what was made is there, whatever is remembered
-            if not any(first < entry.seq <= last for first, last in self._taken_back):
-                talk.take(entry)
+            if any(first < entry.seq < last for first, last in self._taken_back):
+                continue
+            if isinstance(entry.event, Rewound):
+                talk.steps.append(self._note(entry.event.seq, entry.seq))
+            talk.take(entry)
         return talk
+
+    def _note(self, seq: int, mark: int) -> TaskStep:
+        return TaskStep(task=f"({note_on(self._read(seq), seq, mark)})")
 
 
 def recall(entries: Iterable[Entry]) -> Recalled:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from agent.demands import ASK, violations
 from agent.ledger import Ledger
-from tools.cards import Request, Spend
+from tools.cards import Demand, Request, Spend
 
 Approve = Literal["ask", "none", "within-budget"]
 """ask: a person answers. none: nobody is there, all is refused. within-budget: spending that fits is allowed unasked."""
@@ -16,10 +18,24 @@ Approve = Literal["ask", "none", "within-budget"]
 class Verdict:
     do: Literal["allow", "ask", "deny"]
     reason: str = ""
+    hint: str = ""  # what to do next, where that is not just to accept it
 
 
-def judge(request: Request, approve: Approve, ledger: Ledger) -> Verdict:
-    """Allow, ask or deny. What cannot be paid is denied whatever the settings: the budget is passed by nobody."""
+def judge(
+    request: Request,
+    approve: Approve,
+    ledger: Ledger,
+    demands: Sequence[Demand] = (),
+    made: Collection[str] = (),
+) -> Verdict:
+    """Allow, ask or deny. What cannot be paid is denied whatever the settings: the budget is passed by nobody.
+
+    demands: what the user pinned; what goes against it is denied, so that nothing else is put in its place.
+    made: repositories that the session itself made.
+    """
+    spent = sum(account.spent + account.held for account in (ledger.compute, ledger.thinking))
+    if broken := violations(demands, request, committed_micro_usd=spent, made=made):
+        return Verdict("deny", " ".join(broken), ASK)
     if isinstance(request, Spend) and request.hold_micro_usd > ledger.free("compute"):
         return Verdict("deny", over_budget(request, ledger))
     if approve == "ask":

@@ -18,6 +18,7 @@ from agent.events import (
     ApprovalAsked,
     CodeWritten,
     Compacted,
+    DemandsSet,
     Entry,
     Guarded,
     JobEnded,
@@ -26,6 +27,7 @@ from agent.events import (
     Noticed,
     OutputPrinted,
     ReplyRestarted,
+    Rewound,
     RunEnded,
     StepEnded,
     StepStarted,
@@ -84,6 +86,10 @@ class Screen:
                 say(f"[magenta]Job {escape(job)}[/] {escape(title)}")
             case JobEnded(job=job, status=status, seconds=seconds):
                 say(f"[magenta]Job {escape(job)} {status}[/] after {seconds:.0f} s")
+            case DemandsSet(demands=demands):
+                say(f"[dim]Pinned: {escape(_plain('; '.join(one.text for one in demands))) or 'nothing'}[/]")
+            case Rewound():
+                say("[dim]The last turn was taken back.[/]")
             case Noticed(text=text):
                 say(f"[yellow]{escape(text)}[/]")
             case Guarded(text=text):

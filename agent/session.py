@@ -12,21 +12,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar, cast
+from typing import Any, BinaryIO, Literal
 
 from agent.approval import Approvals
 from agent.books import Books
 from agent.coder import Coder, StepLimit
+from agent.consent import Consents, R
 from agent.events import (
-    ApprovalAnswered,
     Entry,
     Event,
     ModelChosen,
     OutputPrinted,
     RunEnded,
     SandboxReported,
-    StepEnded,
-    ToolEnded,
     ToolSaid,
     ToolShowed,
     UserSaid,
@@ -34,13 +32,15 @@ from agent.events import (
 )
 from agent.jobs import Jobs
 from agent.journal import Journal
-from agent.memory import Memory, Recalled
+from agent.left_open import close_left_open
+from agent.memory import Memory
 from agent.metered import CapReached, settle_what_was_cut_short
 from agent.mind import Mind
 from agent.minds import Wish
 from agent.models.router import Cancel
 from agent.outside import Outside, tools_for
-from agent.policy import judge, usd
+from agent.pinned import Pinned
+from agent.policy import usd
 from agent.renting import renting, settle_what_was_left
 from agent.sandbox import levels
 from agent.sandbox.host import Executor, ToolCall, ToolStub
@@ -49,13 +49,12 @@ from agent.shelf import Shelf
 from agent.toolbox import Toolbox
 from agent.typed import Typed, parse_typed
 from agent.window import Window
-from tools.cards import Answer, FileMade, GoOn, Request
+from tools.cards import Answer, Demand, FileMade, GoOn
 from tools.desk import Desk, Problem, Stopped
 
 log = logging.getLogger(__name__)
 
 LONGEST_MESSAGE = 100_000  # characters
-R = TypeVar("R", bound=Request)
 CLOSING_SECONDS = 0.25  # how long a stopped run waits for its tool calls to end by themselves
 
 
@@ -87,21 +86,48 @@ class Session:
         past = self._memory.catch_up()
         self._books = Books(self._write, entries)
         self._emit = self._books.emit
+        self._pinned = Pinned(self._emit, entries, journal.entries)
         self._approvals = Approvals(self._emit, past.approvals)
+        self._consents = Consents(self.id, outside, self._books, self._approvals, self._pinned)
         self._toolbox = Toolbox(tools_for(outside), self._emit, self._desk, past.calls)
         self._mind = Mind(self._outside, self._books, entries)
         self._executor: Executor | None = None
         self._jobs = Jobs(self.id, outside.places, self._emit, self._books.reserve, outside.prices, outside.payers)
         restarted = "The app was restarted while this ran. Nothing before that is lost: send a message to go on."
-        self._close_what_was_left_open(past, restarted)
+        close_left_open(past, self._emit, restarted)
         settle_what_was_cut_short(self._books)
         settle_what_was_left(self._books)
         self._jobs.resume(entries)
 
     # --- the door ---
 
-    def send(self, text: str, files: Sequence[str] = ()) -> str:
-        """Start a run on the user's message; returns its id at once. Raises Problem while another run is going on."""
+    def send(self, text: str, files: Sequence[str] = (), *, replace: str = "") -> str:
+        """Start a run on the user's message; returns its id at once. Raises Problem while another run is going on.
+
+        replace: a run that this one takes the place of; it and all after it are taken back.
+        """
+        text = self._sendable(text, files)
+        typed = parse_typed(text, self._toolbox.tools) if text.startswith("/") else None
+        with self._lock:
+            if self._run:
+                raise Problem("A run is still going on.", "Wait for its end, or press Stop first.")
+            past = self._memory.catch_up()
+            if past.open_run:  # its end could not be written
+                close_left_open(past, self._emit, "The end of this run could not be saved.")
+            if replace:
+                self._pinned.take_back(replace)
+            run = _Run(f"r{past.runs + 1}", step=past.last_step)
+            self._emit(UserSaid(run=run.id, text=text, files=tuple(files)))
+            if not typed:
+                self._pinned.heard(text)
+            self._run = run
+        context = contextvars.copy_context()  # on ZeroGPU the visitor's quota travels in it
+        threading.Thread(
+            target=context.run, args=(self._drive, run, typed), name=f"run-{self.id}-{run.id}", daemon=True
+        ).start()
+        return run.id
+
+    def _sendable(self, text: str, files: Sequence[str]) -> str:
         text = text.strip()
         if not text and not files:
             raise Problem("The message is empty.", "Write what you want done.")
@@ -112,24 +138,23 @@ class Session:
         for name in files:
             if not self._shelf.has(name):
                 raise Problem(f"There is no uploaded file {name!r}.", "Upload it again.")
-        typed = parse_typed(text, self._toolbox.tools) if text.startswith("/") else None
+        return text
+
+    def undo(self) -> None:
+        """Take back the last message and all that came of it. Jobs go on, and money stays spent. Raises Problem during a run."""
         with self._lock:
             if self._run:
                 raise Problem("A run is still going on.", "Wait for its end, or press Stop first.")
-            past = self._memory.catch_up()
-            if past.open_run:  # its end could not be written
-                self._close_what_was_left_open(past, "The end of this run could not be saved.")
-            run = _Run(f"r{past.runs + 1}", step=past.last_step)
-            self._emit(UserSaid(run=run.id, text=text, files=tuple(files)))
-            self._run = run
-        context = contextvars.copy_context()  # on ZeroGPU the visitor's quota travels in it
-        threading.Thread(
-            target=context.run, args=(self._drive, run, typed), name=f"run-{self.id}-{run.id}", daemon=True
-        ).start()
-        return run.id
+            self._pinned.take_back()
+
+    def set_demands(self, demands: Sequence[Demand]) -> None:
+        """What is pinned, whole. A person's word only; no tool reaches this."""
+        self._pinned.set(demands)
 
     def answer(self, approval: str, answer: Answer) -> None:
         """Answer an open question. Raises Problem when it is unknown, already answered, or the edit is not possible."""
+        if self._approvals.is_open(approval):
+            self._pinned.heard(answer)  # before the tool goes on
         self._approvals.answer(approval, answer)
 
     def is_open(self, approval: str) -> bool:
@@ -273,7 +298,7 @@ class Session:
         run = self._run
         if run is None:
             raise Stopped
-        return self._judge("", request, run.cancel.event)
+        return self._consents.get("", request, run.cancel.event)
 
     def _go_on(self, steps: int) -> int:
         answer, agreed = self._ask_for_more(GoOn(steps=steps, more=self._outside.max_steps))
@@ -362,31 +387,9 @@ class Session:
             folder=self.folder,
             show=show,
             say=say,
-            judge=lambda request: self._judge(call, request, stop),
+            judge=lambda request: self._consents.get(call, request, stop),
             sign=lambda request: jobs.contract(call, request, stop),
             jobs=jobs,
+            pin=self._pinned.pin,
             stop=stop,
         )
-
-    def _judge(self, call: str, request: R, stop: threading.Event) -> tuple[Answer, R]:
-        verdict = judge(request, self._outside.approve, self._books.ledger)
-        if verdict.do == "ask":
-            self._outside.notices.asked(self.id, request)
-            said: ApprovalAnswered = self._approvals.ask(call, request, stop)
-        else:
-            yes = verdict.do == "allow"
-            answer = Answer(verdict="yes" if yes else "no", reason=verdict.reason)
-            said = self._approvals.decide(call, request, answer)
-        return said.answer, cast(R, said.request)  # an edit keeps the kind
-
-    def _close_what_was_left_open(self, past: Recalled, message: str) -> None:
-        """A process ended in the middle of a run: close in the journal what that left open, so that the user can go on."""
-        for approval, request in past.open_approvals.items():
-            answer = Answer(verdict="no", reason="the run ended before an answer came")
-            self._emit(ApprovalAnswered(approval=approval, answer=answer, by="stop", request=request))
-        for call in past.open_calls:
-            self._emit(ToolEnded(call=call, why="stopped", message="The run ended.", seconds=0.0))
-        if past.open_step:
-            self._emit(StepEnded(step=past.open_step, seconds=0.0, error="The run ended."))
-        if past.open_run:
-            self._emit(RunEnded(run=past.open_run, why="failed", message=message))

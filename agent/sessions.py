@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agent.branches import standing
 from agent.events import Entry, RunEnded, UserSaid
 from agent.journal import Header, Journal, read_header
 from agent.minds import Minds, ModelFacts, Wish, selected
@@ -239,10 +240,12 @@ class Sessions:
 
 
 def _summarised(path: Path) -> Summary:
-    """Title, state and size from the journal's bytes; only two lines of it are parsed."""
+    """Title, state and size from the journal's bytes; only two lines of it are parsed, unless something was taken back."""
     lines = path.read_bytes().splitlines()[1:]
     said = [line for line in lines if b'"kind":"user_said"' in line]
     ends = [line for line in lines if b'"kind":"run_ended"' in line]
+    if any(b'"kind":"rewound"' in line for line in lines):
+        said, ends = _left(lines)
     title = state = ""
     if said:
         event = Entry.model_validate_json(said[0]).event
@@ -255,6 +258,17 @@ def _summarised(path: Path) -> Summary:
     at = Entry.model_validate_json(lines[-1]).at if lines else read_header(path).created
     title = " ".join(title.split())
     return Summary(path.stem, title[:_TITLE], state or "idle", at, len(lines))
+
+
+def _left(lines: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """The messages and the ends of runs that were not taken back."""
+    kinds = (b'"kind":"user_said"', b'"kind":"run_ended"', b'"kind":"rewound"')
+    told = {
+        (entry := Entry.model_validate_json(line)).seq: (entry, line) for line in lines if any(k in line for k in kinds)
+    }
+    stood = standing(entry for entry, _ in told.values())
+    said = [told[entry.seq][1] for entry in stood if isinstance(entry.event, UserSaid)]
+    return said, [told[entry.seq][1] for entry in stood if isinstance(entry.event, RunEnded)]
 
 
 def _unknown(id: str) -> Unknown:

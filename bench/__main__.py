@@ -18,9 +18,11 @@ from bench.process import App
 from bench.report import Report
 from bench.stop import measure_stops
 from bench.task import Task
+from bench.tokens import RETIRED
+from bench.tokens import measure_tokens as measured_tokens
 from tests import browser
 
-PARTS = ("ours", "peer", "fifty", "browser", "stop")
+PARTS = ("ours", "peer", "fifty", "browser", "stop", "tokens")
 
 
 def main() -> int:
@@ -77,12 +79,22 @@ def measure_stop(model: Model, report: Report) -> None:  # brings its own model
     report.stops |= measure_stops()
 
 
+def measure_tokens(model: Model, report: Report) -> None:  # brings its own model
+    report.tokens |= measured_tokens()
+    report.notes += [
+        "tokens: by the o200k count, of the messages that were really sent. One JSON call per turn: the same session, prompt "
+        "and tools, acting by calls.",
+        f"tokens: the retired system's fixed prompt is {RETIRED:,} (system prompt and 19 tools, the same count of its source; not measured here).",
+    ]
+
+
 MEASURES: dict[str, Callable[[Model, Report], None]] = {
     "ours": measure_ours,
     "peer": measure_peer,
     "fifty": measure_fifty,
     "browser": measure_browser,
     "stop": measure_stop,
+    "tokens": measure_tokens,
 }
 
 

@@ -19,6 +19,7 @@ BARS = {
     "fifty: slowest run / ideal": 1.1,
     "fifty: token to client, p95 ms": 250.0,
     "page, 100 steps: main thread, ms per token": 15.0,
+    "tokens: fixed prompt, acting by code": 6000,
     **{f"stop while {situation}: ms": 1000.0 for situation in SITUATIONS},
 }
 PARTS = ("one", "eight", "fifty", "fifty at once")
@@ -33,6 +34,7 @@ class Report:
     peer: dict[str, Figures] = field(default_factory=dict)
     pages: list[PageFigures] = field(default_factory=list)
     stops: dict[str, float] = field(default_factory=dict)  # situation -> milliseconds
+    tokens: dict[str, float] = field(default_factory=dict)  # figure -> value
     notes: list[str] = field(default_factory=list)
     load: float = field(default_factory=lambda: round(os.getloadavg()[0], 2))  # of this machine when the bench began
 
@@ -46,12 +48,12 @@ class Report:
 
     def table(self) -> str:
         missed = self.missed
-        lines = [f"{'':50} {'ours':>12} {'GradioUI':>12} {'bar':>8}"]
+        lines = [f"{'':66} {'ours':>12} {'GradioUI':>12} {'bar':>8}"]
         for name, values in self._rows().items():
             bar = BARS.get(name)
             verdict = "" if bar is None or self.quick or values[0] is None else "MISSED" if name in missed else "met"
             cells = [_number(value) for value in values]
-            lines.append(f"{name:50} {cells[0]:>12} {cells[1]:>12} {_number(bar):>8}  {verdict}".rstrip())
+            lines.append(f"{name:66} {cells[0]:>12} {cells[1]:>12} {_number(bar):>8}  {verdict}".rstrip())
         return "\n".join([*lines, "", *(f"- {note}" for note in self.notes)])
 
     def line(self) -> str:
@@ -65,6 +67,7 @@ class Report:
                 "load_at_start": self.load,
                 **groups,
                 "stop_ms": self.stops,
+                "tokens": {name: round(value, 3) for name, value in self.tokens.items()},
                 "pages": [_told(page) for page in self.pages],
                 "bars": BARS,
                 "missed": self.missed,
@@ -86,6 +89,7 @@ class Report:
             rows |= {
                 f"page, {page.steps_before} steps: {name}": (value, None) for name, value in _of_page(page).items()
             }
+        rows |= {f"tokens: {name}": (value, None) for name, value in self.tokens.items()}
         rows |= {f"stop while {situation}: ms": (value, None) for situation, value in self.stops.items()}
         return rows
 

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from tools.ask import ask_user
+from tools.demand import demand
 from tools.jobs import job_cancel, job_logs, job_metrics, job_run, job_status, job_wait, jobs_list
 from tools.jobs.boxes import sandbox_file, sandbox_run
 from tools.jobs.hardware import hardware
 from tools.papers import paper_outline, paper_read, papers_search
 from tools.plan import plan
 from tools.search import hub_info, hub_search
+from tools.skill import skill
 
 TOOLS: tuple[Callable[..., Any], ...] = (
     papers_search,
@@ -31,6 +33,8 @@ TOOLS: tuple[Callable[..., Any], ...] = (
     sandbox_file,
     plan,
     ask_user,
+    demand,
+    skill,
 )
 
 NEED_A_PLACE: frozenset[Callable[..., Any]] = frozenset(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, overload
 
-from tools.cards import Answer, Card, Delete, Question, Spend
+from tools.cards import Answer, Card, Delete, Demand, Question, Spend
 
 if TYPE_CHECKING:
     from tools.hub import HubReader, HubWriter
@@ -81,6 +81,7 @@ class Desk:
     judge: Callable[[Spend | Delete | Question], tuple[Answer, Spend | Delete | Question]]
     sign: Callable[[Spend], Contract] | None = None  # makes the object that spends; None: no place to run jobs
     writer: Callable[[Delete], HubWriter] | None = None
+    pin: Callable[[Demand], None] | None = None  # keeps what the user demanded; None: nothing can be pinned here
     jobs: JobsView | None = None  # this session's; None: no place to run any
     stop: threading.Event = field(default_factory=threading.Event)
 

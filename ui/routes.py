@@ -10,6 +10,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from urllib.parse import quote
@@ -22,7 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from tools.cards import Answer
+from tools.cards import Answer, Demand
 from tools.desk import Problem
 from ui.assets import asset
 from ui.guard import Refusal, check_origin, read_form
@@ -57,6 +58,7 @@ class _In(_Form):
 class _Send(_In):
     text: str
     files: list[str] = Field(default=[], max_length=50)
+    replace: str = Field(default="", max_length=50)  # the run whose message this one takes the place of
 
 
 class _Answer(_In):
@@ -65,6 +67,10 @@ class _Answer(_In):
     reason: str = ""
     text: str = ""
     edits: dict[str, JsonValue] = {}
+
+
+class _Demands(_In):
+    demands: list[Demand] = Field(max_length=100)
 
 
 class _Budget(_In):
@@ -95,6 +101,8 @@ def routes(sessions: Sessions, login: Login, models: Models | None = None) -> li
         "answer": api.answer,
         "stop": api.stop,
         "cancel": api.cancel,
+        "undo": api.undo,
+        "demands": api.demands,
         "budget": api.budget,
         "token": api.token,
     }
@@ -226,8 +234,22 @@ class _Api:
         form = await read_form(request, _Send)
         session = await self._open(form.session, self._known(request))
         LocalContext.request.set(GradioRequest(request))  # on ZeroGPU the visitor's quota is found by it
-        run = await _settled(session.send, form.text, form.files)
+        run = await _settled(partial(session.send, form.text, form.files, replace=form.replace))
         return JSONResponse({"run": run})
+
+    async def undo(self, request: Request) -> Response:
+        """Take back the last message and all that came of it."""
+        form = await read_form(request, _In)
+        session = await self._open(form.session, self._known(request))
+        await _settled(session.undo)
+        return JSONResponse({})
+
+    async def demands(self, request: Request) -> Response:
+        """What is pinned, whole. One of kind "other" without a value is read as if it had been said."""
+        form = await read_form(request, _Demands)
+        session = await self._open(form.session, self._known(request))
+        await run_in_threadpool(session.set_demands, form.demands)
+        return JSONResponse({})
 
     async def upload(self, request: Request) -> Response:
         """Take a file as the raw body; session and name are in the query. Returns the name it was stored under."""

@@ -164,7 +164,8 @@ def test_what_was_taken_back_is_forgotten_but_counted() -> None:
         RunEnded(run="r2", why="answered"),
     )
     past = remembered(*first, *later, Rewound(seq=len(first)))
-    assert texts(past) == texts(remembered(*first))
+    assert texts(past).startswith(texts(remembered(*first)))
+    assert "took back" in texts(past)
     assert (past.talk.demands, past.talk.plan) == ((), ())
     assert (past.runs, past.last_step, past.calls) == (2, 2, 1)
     assert "work/model.bin" in past.talk.made.names  # it is there all the same
@@ -189,7 +190,7 @@ def test_taking_back_twice_goes_back_to_the_first_point() -> None:
 def test_a_summary_that_was_made_before_the_point_stays() -> None:
     first: tuple[Event, ...] = (ASKED, *a_step(1), *a_step(2), SUMMARISED)
     past = remembered(*first, UserSaid(run="r2", text="two"), Rewound(seq=len(first)))
-    assert texts(past) == texts(remembered(*first))
+    assert texts(past).startswith(texts(remembered(*first)))
     assert isinstance(past.steps[0], Summary)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tools.cards import Answer, Card, Delete, Question, Spend
+from tools.cards import Answer, Card, Delete, Demand, Question, Spend
 from tools.desk import Contract, Desk
 from tools.hub import HubReader, HubWriter
 from tools.jobs.place import JobsView
@@ -43,6 +43,7 @@ def desk(
     answer: Literal["yes", "no"] | Answer = "yes",
     sign: Callable[[Spend], Contract] | None = None,
     writer: Callable[[Delete], HubWriter] | None = None,
+    pin: Callable[[Demand], None] | None = None,
     stop: threading.Event | None = None,
     jobs: JobsView | None = None,
 ) -> RecordingDesk:
@@ -70,6 +71,7 @@ def desk(
         judge=judge,
         sign=sign,
         writer=writer,
+        pin=pin,
         stop=stop or threading.Event(),
         jobs=jobs,
         cards=cards,

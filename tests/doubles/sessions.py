@@ -11,10 +11,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from agent.events import ApprovalAnswered, ApprovalAsked, BudgetSet, Entry, Event, RunEnded, TextSaid, UserSaid
+from agent.branches import turn_to_undo
+from agent.events import (
+    ApprovalAnswered,
+    ApprovalAsked,
+    BudgetSet,
+    DemandsSet,
+    Entry,
+    Event,
+    Rewound,
+    RunEnded,
+    TextSaid,
+    UserSaid,
+)
 from agent.minds import ModelFacts
 from agent.sessions import Summary, Unknown
-from tools.cards import Answer
+from tools.cards import Answer, Demand
 from tools.desk import Problem
 
 
@@ -62,15 +74,23 @@ class ToldSession:
         kinds = [e.event for e in self.entries if isinstance(e.event, UserSaid | RunEnded)]
         return bool(kinds) and isinstance(kinds[-1], UserSaid)
 
-    def send(self, text: str, files: Sequence[str] = ()) -> str:
+    def send(self, text: str, files: Sequence[str] = (), *, replace: str = "") -> str:
         if self.running:
             raise Problem("A run is going on in this session.", "Stop it, or wait for its end.")
+        if replace:
+            self.undo(replace)
         run = f"run-{self.last_seq}"
         self.stopped.clear()
         self.tell(UserSaid(run=run, text=text, files=tuple(files)))
         if self.on_send:
             threading.Thread(target=self.on_send, args=(self, run), daemon=True).start()
         return run
+
+    def undo(self, run: str = "") -> None:
+        self.tell(Rewound(seq=turn_to_undo(self.entries, run)))
+
+    def set_demands(self, demands: Sequence[Demand]) -> None:
+        self.tell(DemandsSet(demands=tuple(demands), by="user"))
 
     def answer(self, approval: str, answer: Answer) -> None:
         asked = self._asked.pop(approval, None)

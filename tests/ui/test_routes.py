@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.events import ApprovalAsked, RunEnded, UserSaid
+from agent.events import ApprovalAsked, DemandsSet, Rewound, RunEnded, UserSaid
 from tests.doubles.sessions import ToldSession, ToldSessions
 from tests.ui.serving import Site, serving
 from tools.cards import Answer, Question
@@ -194,3 +194,21 @@ def test_the_pages_files_are_kept_by_browsers_for_good(site: Site) -> None:
 )
 def test_there_are_no_other_files_behind_the_pages(site: Site, path: str) -> None:
     assert site.get(f"static/{path}").status == 404
+
+
+def test_undo_edit_and_demands_reach_the_session(site: Site, session: ToldSession) -> None:
+    session.tell(UserSaid(run="r1", text="one"), RunEnded(run="r1", why="answered"))
+    assert site.post("send", {"session": session.id, "text": "better", "replace": "r1"}).status == 200
+    rewound, said = session.entries[-2].event, session.entries[-1].event
+    assert isinstance(rewound, Rewound)
+    assert isinstance(said, UserSaid)
+    session.tell(RunEnded(run=said.run, why="answered"))
+    assert site.post("undo", {"session": session.id}).status == 200
+    assert site.post("undo", {"session": session.id}).status == 409
+    pin = {"about": "budget", "rule": "must", "text": "under $3", "value": "3000000"}
+    assert site.post("demands", {"session": session.id, "demands": [pin]}).status == 200
+    event = session.entries[-1].event
+    assert isinstance(event, DemandsSet)
+    assert [one.model_dump() for one in event.demands] == [pin]
+    assert site.post("demands", {"session": session.id, "demands": [{"text": "x"}]}).status == 422
+    assert site.post("demands", {"session": session.id, "demands": [pin] * 101}).status == 422

@@ -44,6 +44,12 @@ export class Composer {
     this.text.focus();
   }
 
+  /** Words that were taken back, to be sent anew; what is being written wins. */
+  refill(text) {
+    if (!this.text.value.trim()) this.#set(text, this.files);
+    this.text.focus();
+  }
+
   say(words) {
     this.trouble.textContent = words;
     this.trouble.hidden = !words;

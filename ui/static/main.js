@@ -19,7 +19,7 @@ const REFRESH = 30_000; // ms between looks at the list of sessions
 
 class App {
   constructor(places) {
-    this.page = { session: null, story: new Story() };
+    this.page = { session: null, story: new Story(), acts: { refill: (text) => this.composer.refill(text) } };
     this.facts = null;
     this.lost = "";
     this.frame = 0;
@@ -120,7 +120,7 @@ class App {
     this.page.story.take(entry);
     notice(entry, this.page, (id) => id === this.page.session || this.open(id));
     const { kind } = entry.event;
-    if (["user_said", "run_ended", "approval_asked", "approval_answered"].includes(kind)) this.#soonRefresh();
+    if (["user_said", "run_ended", "rewound", "approval_asked", "approval_answered"].includes(kind)) this.#soonRefresh();
     if (!document.hidden) this.frame ||= requestAnimationFrame(() => this.#draw());
     else this.#title();
   }

@@ -73,6 +73,7 @@ export class Panel {
 
   _code({ items }) {
     const pieces = items.flatMap((item) => {
+      if (item.takenBack) return [];
       if (item.type === "step" && item.code) return [[`Step ${item.n}: ${title(item)}`, item.code]];
       const script = item.type === "approval" && (item.agreed ?? item.asked).script;
       return script ? [[item.asked.title, script]] : [];

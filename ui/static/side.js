@@ -3,6 +3,7 @@
 import { post } from "./api.js";
 import { button, dot, el, icon, setText } from "./dom.js";
 import { moneyView } from "./money.js";
+import { pinsView } from "./pins.js";
 import { ago } from "./words.js";
 
 const DOTS = { idle: "todo", running: "running", waiting: "wait", done: "good", failed: "bad", stopped: "off" };
@@ -30,7 +31,8 @@ export class Side {
       this.list,
       this.foot,
     );
-    this.foot.append(this.money.node, this.model, this.token.node);
+    this.pins = pinsView(page);
+    this.foot.append(this.pins.node, this.money.node, this.model, this.token.node);
   }
 
   /** facts: the answer of GET sessions. */
@@ -46,6 +48,7 @@ export class Side {
 
   draw(facets) {
     if (facets.has("money")) this.money.update();
+    if (facets.has("money") || facets.has("demands")) this.pins.update();
   }
 
   #row({ id, title, state, at }) {

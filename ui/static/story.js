@@ -18,6 +18,10 @@ export class Story {
     this.approvals = new Map();
     this.jobs = new Map(); // by label; by job id too once it is known
     this.plan = [];
+    this.plans = []; // {seq, todos}, so that a plan that was taken back can go
+    this.demands = []; // what is pinned
+    this.end = null; // the item that ended the last turn
+    this.seq = 0;
     this.artifacts = new Map(); // path or id -> {path, bytes, job} or {id}
     this.money = new Money();
     this.tokens = { input: 0, output: 0 };
@@ -28,14 +32,15 @@ export class Story {
   }
 
   /** Take one entry. An event of a kind we do not know changes nothing. */
-  take({ at, event }) {
+  take({ seq, at, event }) {
     this.entries += 1;
+    this.seq = seq;
     TELLINGS[event.kind]?.(this, event, at);
     this.facets.add("status");
   }
 
   add(type, key, at, facts) {
-    const item = { type, key: `${type}-${key}`, at, ...facts };
+    const item = { type, key: `${type}-${key}`, at, seq: this.seq, ...facts };
     this.items.push(item);
     this.changed.add(item);
     return item;
@@ -80,6 +85,13 @@ function openStep(story, step, act) {
   story.touch(item);
 }
 
+/** Only the end of the last turn offers to take it back. */
+function turnEnds(story, item) {
+  story.touch(story.end);
+  story.end = item;
+  story.touch(item);
+}
+
 function addArtifact(story, name, facts) {
   story.artifacts.set(name, { ...story.artifacts.get(name), ...facts });
   story.facets.add("artifacts");
@@ -89,7 +101,8 @@ const TELLINGS = {
   user_said(story, { run, text, files }, at) {
     story.run = { id: run, at };
     story.stopping = false;
-    story.add("user", run, at, { text, files });
+    turnEnds(story, null);
+    story.add("user", run, at, { run, text, files });
   },
 
   run_ended(story, event, at) {
@@ -97,7 +110,22 @@ const TELLINGS = {
     story.stopping = false;
     for (const step of story.steps.values()) if (!step.done) finishStep(story, step);
     for (const name of event.produced) if (!story.artifacts.has(name)) addArtifact(story, name, { id: name });
-    story.add("end", event.run, at, { ...event });
+    turnEnds(story, story.add("end", event.run, at, { ...event }));
+  },
+
+  rewound(story, { seq }, at) {
+    const taken = story.items.filter((item) => item.seq > seq && !item.takenBack && item.type !== "job");
+    for (const item of taken) item.takenBack = true;
+    story.plans = story.plans.filter((plan) => plan.seq <= seq);
+    story.plan = story.plans.at(-1)?.todos ?? [];
+    turnEnds(story, story.items.findLast((item) => item.type === "end" && !item.takenBack) ?? null);
+    story.add("branch", story.entries, at, { taken }).takenBack = true;
+    for (const facet of ["plan", "code"]) story.facets.add(facet);
+  },
+
+  demands_set(story, { demands }) {
+    story.demands = demands;
+    story.facets.add("demands");
   },
 
   sandbox_reported(story, { level, facts }) {
@@ -180,6 +208,7 @@ const TELLINGS = {
   tool_showed(story, { call, card }) {
     if (card.kind === "plan_made") {
       story.plan = card.todos;
+      story.plans.push({ seq: story.seq, todos: card.todos });
       story.facets.add("plan");
     }
     if (card.kind === "file_made") addArtifact(story, card.path, { path: card.path, bytes: card.bytes, job: card.job });

@@ -7,6 +7,7 @@ import { button, el, fold, icon } from "./dom.js";
 import { jobView } from "./job.js";
 import { markdown } from "./markdown.js";
 import { stepView } from "./step.js";
+import { branchView, undoButton, userView } from "./turn.js";
 import { count, plural, seconds } from "./words.js";
 
 const NEAR = 48; // px from the end that still count as being there
@@ -20,6 +21,7 @@ const VIEWS = {
   notice: noticeView,
   summary: summaryView,
   end: endView,
+  branch: branchView,
 };
 
 export class Timeline {
@@ -60,7 +62,7 @@ export class Timeline {
 
   /** A message that is on its way. Returns a function that takes it off the page. */
   pending(text) {
-    const node = userView({ text, files: [] }).node;
+    const node = userView({ text, files: [] }, this.page).node;
     node.classList.add("pending");
     this.list.append(node);
     this.toEnd();
@@ -74,9 +76,9 @@ export class Timeline {
   }
 
   #place(item) {
-    const view = VIEWS[item.type](item, this.page);
+    const view = VIEWS[item.type](item, this.page, this.views);
     this.views.set(item.key, view);
-    this.list.append(view.node);
+    if (!view.placed) this.list.append(view.node);
   }
 
   #scrolled() {
@@ -89,12 +91,6 @@ export class Timeline {
     if (document.hidden) return;
     for (const job of this.page.story?.liveJobs ?? []) this.views.get(job.key)?.tick();
   }
-}
-
-function userView({ text, files }) {
-  const bubble = el("div", { class: "bubble" }, el("div", { class: "said" }, text));
-  if (files.length) bubble.append(el("div", { class: "chips" }, files.map((name) => el("span", { class: "chip" }, icon("file"), name))));
-  return { node: el("div", { class: "user" }, bubble), update() {} };
 }
 
 function noticeView({ level, text }) {
@@ -119,7 +115,7 @@ const ENDINGS = {
   failed: "The run failed",
 };
 
-function endView(item) {
+function endView(item, page) {
   const parts = [];
   if (item.why === "answered") {
     const prose = el("div", { class: "prose" });
@@ -137,6 +133,8 @@ function endView(item) {
   ].filter(Boolean);
   const foot = el("div", { class: "end-foot faint" }, facts.join(" · "));
   if (item.answer) foot.append(copyButton(() => item.answer));
+  const undo = undoButton(item, page);
+  foot.append(undo.node);
   parts.push(foot);
-  return { node: el("article", { class: "end", "aria-label": "Answer" }, parts), update() {} };
+  return { node: el("article", { class: "end", "aria-label": "Answer" }, parts), update: undo.update };
 }
