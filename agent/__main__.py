@@ -18,13 +18,12 @@ from agent.events import ApprovalAsked, RunEnded
 from agent.minds import Wish
 from agent.screen import Screen
 from agent.session import Session
-from agent.sessions import Sessions, Unknown
+from agent.sessions import OWN_MACHINE, Sessions, Unknown
 from agent.settings import Settings, micro_usd
 from tools.desk import Problem
 
 EXIT = {"answered": 0, "failed": 1, "stopped": 3, "budget": 4, "step_limit": 4}
 WRONG_USE = 2
-OWNER = "local"  # sessions of this machine's user, the same that the page shows
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,11 +76,11 @@ def _run(session: Session, options: argparse.Namespace) -> int:
 def _session(sessions: Sessions, id: str) -> Session:
     """The named session, made under that name if there is none; or a new one."""
     if not id:
-        return sessions.create(OWNER)
+        return sessions.create(OWN_MACHINE)
     try:
-        return sessions.open(id, OWNER)
+        return sessions.open(id, OWN_MACHINE)
     except Unknown:
-        return sessions.create(OWNER, id)
+        return sessions.create(OWN_MACHINE, id)
 
 
 def _settings(options: argparse.Namespace) -> Settings:

@@ -38,6 +38,7 @@ class Outside:
     payers: Callable[
         [], tuple[str, ...]
     ]  # who may pay for jobs on Hugging Face; raises Problem when nobody is signed in
+    secrets: Callable[[], tuple[str, ...]]  # names of what may be given to jobs
     approve: Approve
     max_steps: int
 

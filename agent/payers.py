@@ -51,19 +51,15 @@ def pick(offered: Sequence[Payer], bill_to: str) -> Payer:
     raise Problem(f"{bill_to[:80]!r} cannot pay for you.", f"Those who can are {names}." if names else "Sign in first.")
 
 
-Whose = Literal["user", "machine", "owner", "nobody"]
+Whose = Literal["user", "owner", "nobody"]
 
 
 def whose_token(lent: str, settings: Settings) -> Whose:
-    """Whose Hugging Face token a session thinks with. lent: the one its user signed in with or pasted, or "".
+    """Whose Hugging Face token a session thinks with. lent: the user's own, signed in with, pasted or of the machine, or "".
 
-    "machine": HF_TOKEN of one's own machine. "owner": HF_TOKEN of a Space whose owner lets strangers think with it;
-    every call is then held in the OwnerPurse first, and the token goes to the router alone, never to the Hub.
+    "owner": HF_TOKEN of an app whose owner lets strangers think with it; every call is then held in the OwnerPurse
+    first, and the token goes to the router alone, never to the Hub.
     """
     if lent:
         return "user"
-    if not settings.hf_token:
-        return "nobody"
-    if not settings.on_space:
-        return "machine"
-    return "owner" if settings.allow_owner_token else "nobody"
+    return "owner" if settings.hf_token and settings.allow_owner_token else "nobody"

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 _ID = re.compile(r"[A-Za-z0-9_-]{6,64}\Z")
 _TITLE = 80  # characters
+OWN_MACHINE = "local"  # the owner of what is done by who sits at this machine
 
 
 class Unknown(Problem):
@@ -165,8 +166,11 @@ class Sessions:
         return selected(chosen, self.settings.places.router_url)
 
     def _token(self, owner: str) -> str:
-        own = "" if self.settings.on_space else self.settings.hf_token  # a Space's own token is not its visitors'
-        return self._tokens.get(owner) or own
+        """The owner's own. HF_TOKEN is the machine's user's: neither a Space's visitors nor who comes over the network has it."""
+        return self._tokens.get(owner) or (self.settings.hf_token if self._at_home(owner) else "")
+
+    def _at_home(self, owner: str) -> bool:
+        return owner == OWN_MACHINE and not self.settings.on_space
 
     # --- opening ---
 
@@ -187,6 +191,7 @@ class Sessions:
             places=self._places(owner, folder),
             prices=self._prices,
             payers=lambda: self._jobs_hub(owner).payers(),
+            secrets=lambda: tuple(sorted(self.settings.job_secrets)) if self._at_home(owner) else (),
             approve=self.settings.approve,
             max_steps=self.settings.max_steps,
         )
@@ -199,11 +204,12 @@ class Sessions:
 
     def _places(self, owner: str, folder: Path) -> dict[str, JobPlace]:
         hub = lambda: self._jobs_hub(owner)  # noqa: E731
-        places: dict[str, JobPlace] = {} if self.settings.on_space else {"here": LocalJobs(folder)}
+        secret = self.settings.job_secrets.get if self._at_home(owner) else lambda _: None
+        places: dict[str, JobPlace] = {"here": LocalJobs(folder)} if self._at_home(owner) else {}
         return places | {
-            "jobs": HubJobs(folder, hub, self._prices),
+            "jobs": HubJobs(folder, hub, self._prices, secret),
             "sandbox": Boxes(folder, hub, self._prices),
-            "schedule": Schedules(folder, hub, self._prices),
+            "schedule": Schedules(folder, hub, self._prices, secret),
         }
 
     def _who_rents(self) -> Sequence[Renter]:

@@ -14,6 +14,7 @@ from tools.desk import Problem
 from tools.web import Places
 
 ROUTER_URL = Places.router_url
+JOB_SECRET = "JOB_SECRET_"  # noqa: S105  # begins the names of environment variables whose values jobs may get
 DEFAULT_MODEL = "zai-org/GLM-5.3-Flash"
 
 
@@ -34,6 +35,7 @@ class Settings:
     port: int = 7860
     webhook_url: str = field(default="", repr=False)  # Slack-compatible; it may be a secret
     page_url: str = ""  # where notices send people
+    job_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)  # by name; a card says which a job gets
     # Whether visitors without a token of their own may think with hf_token, and for how much.
     allow_owner_token: bool = False
     owner_cap_per_visitor: int = 100_000  # micro-dollars per visitor and UTC day
@@ -57,6 +59,7 @@ class Settings:
             port=_positive(environ, "PORT", 7860),
             webhook_url=environ.get("WEBHOOK_URL", "").strip(),
             page_url=_page_url(environ),
+            job_secrets={} if on_space else _job_secrets(environ),  # a Space's secrets are not its visitors'
             allow_owner_token=environ.get("ALLOW_OWNER_TOKEN", "").strip() == "1",
             owner_cap_per_visitor=micro_usd(environ.get("OWNER_CAP_PER_VISITOR") or "0.10"),
             owner_cap_per_day=micro_usd(environ.get("OWNER_CAP_PER_DAY") or "2"),
@@ -72,6 +75,10 @@ def micro_usd(dollars: str) -> int:
     if not 0 <= value <= 100_000:
         raise Problem(f"{dollars!r} is no amount of dollars.", "Write it like 3 or 0.50.")
     return round(value * 1_000_000)
+
+
+def _job_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name.removeprefix(JOB_SECRET): value for name, value in environ.items() if name.startswith(JOB_SECRET)}
 
 
 def _page_url(environ: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
+from agent.sessions import OWN_MACHINE
 from tools.desk import Problem
 
 COOKIE = "ml_intern_visitor"
@@ -72,7 +73,7 @@ class Login:
                     f"This app answers only on this machine, not as {host!r}.",
                     "Open it as http://127.0.0.1 with its port, or set GRADIO_SERVER_NAME=0.0.0.0 to let others in.",
                 )
-            return Asker(owner="local", own_machine=True)
+            return Asker(owner=OWN_MACHINE, own_machine=True)
         return self._signed_in(request) or _visitor(request)
 
     def _signed_in(self, request: Request) -> Asker | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.events import ModelChosen, MoneySettled
+from agent.events import JobSubmitting, ModelChosen, MoneySettled, ToolEnded
 from agent.minds import Wish
 from agent.session import Session
 from agent.sessions import Sessions
@@ -49,6 +49,21 @@ def test_a_spaces_own_token_is_not_for_its_visitors(tmp_path: Path) -> None:
         assert end.why == "failed"
         assert "Sign in" in end.message
         assert not server.requests
+
+
+def test_who_comes_over_the_network_has_neither_the_machines_token_nor_its_secrets_nor_the_machine(
+    tmp_path: Path,
+) -> None:
+    mine = {"hf_token": SECRET, "job_secrets": {"WANDB_API_KEY": "s3cret"}}
+    with ModelServer([FINAL] * 2, models=[LISTED]) as server, app(tmp_path, server, **mine) as it:
+        end = done(it.create("visitor:1"), "Go")
+        assert end.why == "failed"
+        assert not server.requests
+        refused = it.create("visitor:2")
+        done(refused, "/job_run script=print(1)")
+        assert events(refused, ToolEnded)[0].why == "problem"
+        assert events(refused, JobSubmitting) == []
+        assert done(it.create("local"), "Go").why == "answered"
 
 
 def test_an_owner_may_pay_for_visitors_up_to_a_cap_of_each_and_the_day(tmp_path: Path) -> None:

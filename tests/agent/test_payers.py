@@ -119,8 +119,8 @@ def test_the_owners_token_is_for_nobody_unless_the_owner_says_one() -> None:
     [
         ("hf_ada", True, "hf_owner", True, "user"),
         ("hf_ada", False, "", False, "user"),
-        ("", False, "hf_me", False, "machine"),
-        ("", False, "hf_me", True, "machine"),
+        ("", False, "hf_me", False, "nobody"),
+        ("", False, "hf_me", True, "owner"),
         ("", True, "hf_owner", True, "owner"),
         ("", True, "hf_owner", False, "nobody"),
         ("", True, "", True, "nobody"),
