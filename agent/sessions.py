@@ -15,6 +15,7 @@ from agent.branches import standing
 from agent.events import Entry, RunEnded, UserSaid
 from agent.journal import Header, Journal, read_header
 from agent.minds import Minds, ModelFacts, Wish, selected
+from agent.models.menu import Menu as Menu
 from agent.models.selection import Selection
 from agent.notices import Notices
 from agent.outside import Outside
@@ -72,6 +73,10 @@ class Sessions:
         self._sweeper = Sweeper(self._who_rents)
         self._prices = Prices(Hub("", settings.places.hf_endpoint).hardware)
         self.minds = Minds(settings, self._web, self._token)
+        choices = self.minds.choices
+        self.menu = Menu(
+            choices.listing, choices.own, choices.payers, self.thinks_with, self.think_with, self.minds.inside
+        )
         webhook, web = settings.webhook_url, self._web
         self._notices = Notices((lambda said: web.tell(webhook, said)) if webhook else None, settings.page_url)
         self._open: dict[str, Session] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,35 +12,16 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from agent.models.listing import Chosen, Listing, estimate
-from agent.models.own_servers import Offer
-from agent.models.selection import Selection
-from agent.payers import Payer
 from tools.desk import Problem
 from ui.guard import Refusal, read_form
 from ui.login import Asker
 
 if TYPE_CHECKING:
     from agent.session import Session
+    from agent.sessions import Menu
 
 T = TypeVar("T")
 _UNKEPT = {"cache-control": "no-store"}
-
-
-@dataclass(frozen=True)
-class Models:
-    """Where the answers come from. Each is called in a thread, may take seconds, and may raise Problem.
-
-    payers: by owner; none for who is not signed in. current: by owner and session, which is "" while there is none. choose: for a session of its
-    owner, the model, the address of an own server or "", and who pays or ""; it takes effect with the next call.
-    """
-
-    listing: Callable[[], Listing]
-    own: Callable[[], Sequence[Offer]]
-    payers: Callable[[str], Sequence[Payer]]
-    current: Callable[[str, str], Selection]
-    choose: Callable[[str, str, str, str, str], Selection]
-    inside: Callable[[], Sequence[Offer]] = tuple  # the model inside the app, for everybody
 
 
 @dataclass(frozen=True)
@@ -63,8 +44,8 @@ class _Choice(BaseModel):
 class ModelRoutes:
     """GET models and POST model."""
 
-    def __init__(self, models: Models, door: Door) -> None:
-        self._models, self._door = models, door
+    def __init__(self, menu: Menu, door: Door) -> None:
+        self._menu, self._door = menu, door
 
     async def offered(self, request: Request) -> Response:
         """All that can be chosen, or with part=current only what is. What cannot be told is empty; trouble says why."""
@@ -72,27 +53,21 @@ class ModelRoutes:
         session = request.query_params.get("session", "")
         if session:
             await self._door.open(session, asker)
+        menu, owner = self._menu, asker.owner
         if request.query_params.get("part") == "current":
-            current = await _told(self._models.current, asker.owner, session)
-            return JSONResponse({"current": _selection(current)}, headers=_UNKEPT)
-        listing, own, payers, current = await asyncio.gather(
-            _told(self._models.listing),
-            _told(self._own, asker),
-            _told(self._models.payers, asker.owner),
-            _told(self._models.current, asker.owner, session),
+            current = await _told(menu.now, owner, session)
+            return JSONResponse({"current": _or(current, None)}, headers=_UNKEPT)
+        listed, own, payers, current = await asyncio.gather(
+            _told(menu.listed),
+            _told(menu.servers, asker.own_machine),
+            _told(menu.who_pays, owner),
+            _told(menu.now, owner, session),
         )
-        presets, rows = ([], []) if isinstance(listing, Problem) else _listed(listing)
-        return JSONResponse(
-            {
-                "presets": presets,
-                "models": rows,
-                "own": [] if isinstance(own, Problem) else [_offer(offer) for offer in own],
-                "payers": [] if isinstance(payers, Problem) else [_payer(payer) for payer in payers],
-                "current": _selection(current),
-                "trouble": " ".join(_troubles(listing, payers)),
-            },
-            headers=_UNKEPT,
-        )
+        troubles = [f"{one.message} {one.hint}".strip() for one in (listed, payers) if isinstance(one, Problem)]
+        answer = _or(listed, {"presets": [], "models": [], "trouble": ""})
+        answer |= {"own": _or(own, []), "payers": _or(payers, []), "current": _or(current, None)}
+        answer["trouble"] = " ".join(filter(None, [answer["trouble"], *troubles]))
+        return JSONResponse(answer, headers=_UNKEPT)
 
     async def choose(self, request: Request) -> Response:
         """Choose for a session. An address is taken from the owner of this machine only, and from what was found on it."""
@@ -100,19 +75,15 @@ class ModelRoutes:
         asker = self._door.known(request)
         await self._door.open(form.session, asker)
         if form.base_url:
-            own = await run_in_threadpool(self._own, asker)
-            if form.base_url not in {offer.base_url for offer in own}:
+            own = await run_in_threadpool(self._menu.servers, asker.own_machine)
+            if form.base_url not in {server["base_url"] for server in own}:
                 raise Refusal(403, "No model server was found at that address.", "Start it, or set MODEL_BASE_URL.")
+        wish = (form.model, form.base_url, form.bill_to)
         try:
-            chosen = await run_in_threadpool(
-                self._models.choose, asker.owner, form.session, form.model, form.base_url, form.bill_to
-            )
+            chosen = await run_in_threadpool(self._menu.pick, asker.owner, form.session, *wish)
         except Problem as problem:
             raise Refusal(409, problem.message, problem.hint) from None
-        return JSONResponse(_selection(chosen))
-
-    def _own(self, asker: Asker) -> Sequence[Offer]:
-        return [*(self._models.own() if asker.own_machine else ()), *self._models.inside()]
+        return JSONResponse(chosen)
 
 
 async def _told(ask: Callable[..., T], *args: object) -> T | Problem:
@@ -122,59 +93,6 @@ async def _told(ask: Callable[..., T], *args: object) -> T | Problem:
         return problem
 
 
-def _troubles(listing: Listing | Problem, payers: object) -> list[str]:
-    """What could not be told, or is old, in words."""
-    first = f"{listing.message} {listing.hint}".strip() if isinstance(listing, Problem) else listing.trouble
-    second = f"{payers.message} {payers.hint}".strip() if isinstance(payers, Problem) else ""
-    return [words for words in (first, second) if words]
-
-
-def _listed(listing: Listing) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The presets, and all models with the provider that each would be pinned to."""
-    presets = [
-        {"name": preset.name, "id": preset.id, "available": preset.chosen is not None}
-        | (_prices(preset.chosen) if preset.chosen else {})
-        | {"note": preset.note}
-        for preset in listing.presets()
-    ]
-    models = [{"id": model.id, **_prices(listing.resolve(model.id))} for model in listing.models if model.live]
-    return presets, models
-
-
-def _prices(chosen: Chosen) -> dict[str, Any]:
-    """Tokens, and micro-dollars per million tokens and per session; null for what is not known."""
-    return {
-        "provider": chosen.provider,
-        "window": chosen.window,
-        "in": chosen.price_in,
-        "out": chosen.price_out,
-        "estimate": estimate(chosen),
-        "tools": chosen.supports_tools,
-        "note": chosen.note,
-    }
-
-
-def _selection(selection: Selection | Problem) -> dict[str, Any] | None:
-    if isinstance(selection, Problem):
-        return None
-    return {
-        "id": selection.chosen.model_id,
-        **_prices(selection.chosen),
-        "base_url": selection.base_url,
-        "bill_to": selection.bill_to,
-    }
-
-
-def _offer(offer: Offer) -> dict[str, Any]:
-    models = [{"id": one.id, "window": one.window, "most": one.most} for one in offer.models]
-    return {"name": offer.name, "base_url": offer.base_url, "models": models}
-
-
-def _payer(payer: Payer) -> dict[str, Any]:
-    return {
-        "name": payer.name,
-        "bill_to": payer.bill_to,
-        "plan": payer.plan,
-        "available": payer.available,
-        "note": payer.note,
-    }
+def _or(told: Any, nothing: Any) -> Any:
+    """What was told, or what stands for it where it could not be."""
+    return nothing if isinstance(told, Problem) else told

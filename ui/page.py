@@ -12,11 +12,10 @@ from gradio.themes.utils.fonts import LocalFont
 
 from ui.assets import HASH
 from ui.login import Login
-from ui.model_routes import Models
 from ui.routes import PREFIX, routes
 
 if TYPE_CHECKING:
-    from agent.sessions import Sessions
+    from agent.sessions import Menu, Sessions
 
 TITLE = "ML Intern"
 
@@ -38,10 +37,10 @@ class Page:
     launch: dict[str, Any]
 
 
-def build(sessions: Sessions, environ: Mapping[str, str], models: Models | None = None) -> Page:
+def build(sessions: Sessions, environ: Mapping[str, str], menu: Menu | None = None) -> Page:
     """Make the page of an app. environ says where it runs and whether sign-in is configured.
 
-    models: what the user may choose to think with; None where nothing can be chosen.
+    menu: what the user may choose to think with; None where nothing can be chosen.
     """
     login = Login.from_environment(environ)
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as demo, gr.Row(elem_id="ml-intern"):
@@ -57,7 +56,7 @@ def build(sessions: Sessions, environ: Mapping[str, str], models: Models | None 
     return Page(
         demo,
         {
-            "app_kwargs": {"routes": routes(sessions, login, models)},
+            "app_kwargs": {"routes": routes(sessions, login, menu)},
             "head": HEAD,
             "theme": _theme(),
             "ssr_mode": False,
@@ -70,10 +69,7 @@ def build(sessions: Sessions, environ: Mapping[str, str], models: Models | None 
 
 def launch(sessions: Sessions, port: int) -> None:
     """Open the page and serve it until the process is told to end."""
-    minds = sessions.minds
-    listed = (minds.choices.listing, minds.choices.own, minds.choices.payers)
-    models = Models(*listed, sessions.thinks_with, sessions.think_with, minds.inside)
-    page = build(sessions, os.environ, models)
+    page = build(sessions, os.environ, sessions.menu)
     page.demo.launch(server_port=port, **page.launch)
 
 

@@ -28,12 +28,12 @@ from tools.desk import Problem
 from ui.assets import asset
 from ui.guard import Refusal, check_origin, read_form
 from ui.login import Asker, Login, NotLetIn
-from ui.model_routes import Door, ModelRoutes, Models
+from ui.model_routes import Door, ModelRoutes
 from ui.stream import EventStream
 
 if TYPE_CHECKING:
     from agent.session import Session
-    from agent.sessions import Sessions
+    from agent.sessions import Menu, Sessions
 
 PREFIX = "/gradio_api/agent"
 UPLOAD_LIMIT = 200_000_000  # bytes
@@ -86,8 +86,8 @@ class _Token(_Form):
     token: str = Field(max_length=400)
 
 
-def routes(sessions: Sessions, login: Login, models: Models | None = None) -> list[Route]:
-    """The routes of one app, for launch(app_kwargs={"routes": ...}). models: None where none can be chosen."""
+def routes(sessions: Sessions, login: Login, menu: Menu | None = None) -> list[Route]:
+    """The routes of one app, for launch(app_kwargs={"routes": ...}). menu: None where none can be chosen."""
     api = _Api(sessions, login)
     reads = {
         "events": api.events,
@@ -106,8 +106,8 @@ def routes(sessions: Sessions, login: Login, models: Models | None = None) -> li
         "budget": api.budget,
         "token": api.token,
     }
-    if models:
-        choosing = ModelRoutes(models, Door(api._asker, api._known, api._open))
+    if menu:
+        choosing = ModelRoutes(menu, Door(api._asker, api._known, api._open))
         reads["models"], writes["model"] = choosing.offered, choosing.choose
     return [
         Route(f"{PREFIX}/static/{{version}}/{{name:path}}", _asset, methods=["GET"]),

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agent.models.listing import Listing, read_listing
+from agent.models.menu import Menu
 from agent.models.own_servers import Offer, OwnModel
 from agent.models.selection import Selection, own
 from agent.payers import Payer
 from tests.doubles import router_list
 from tools.desk import Problem
-from ui.model_routes import Models
 
 OLLAMA = Offer(
     "Ollama", "http://127.0.0.1:11434/v1", (OwnModel("qwen3:4b", 8_192, 262_144), OwnModel("big", None, 65_536))
@@ -31,8 +31,8 @@ class Choosing:
     asked: list[tuple[str, str, str, str, str]] = field(default_factory=list)
     chosen: dict[str, Selection] = field(default_factory=dict)  # by session
 
-    def models(self) -> Models:
-        return Models(self.listing, lambda: self.offers, lambda _: self.payers, self.current, self.choose)
+    def menu(self) -> Menu:
+        return Menu(self.listing, lambda: self.offers, lambda _: self.payers, self.current, self.choose)
 
     def listing(self) -> Listing:
         if self.trouble:

@@ -29,7 +29,7 @@ def told() -> Choosing:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, told: Choosing) -> Iterator[tuple[str, ToldSessions]]:
     sessions = ToldSessions(tmp_path_factory.mktemp("sessions"))
-    page = ui.build(sessions, {}, told.models())  # type: ignore[arg-type]
+    page = ui.build(sessions, {}, told.menu())  # type: ignore[arg-type]
     _, address, _ = page.demo.launch(prevent_thread_lock=True, quiet=True, **page.launch)
     yield address, sessions
     page.demo.close(verbose=False)

@@ -17,9 +17,9 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 
+from agent.models.menu import Menu
 from tests.doubles.sessions import ToldSessions
 from ui.login import Login
-from ui.model_routes import Models
 from ui.routes import PREFIX, routes
 
 SECRET = "a secret of the test"
@@ -75,9 +75,9 @@ class Site:
 
 
 @contextmanager
-def serving(sessions: ToldSessions, login: Login, models: Models | None = None) -> Iterator[Site]:
+def serving(sessions: ToldSessions, login: Login, menu: Menu | None = None) -> Iterator[Site]:
     middleware = [Middleware(SessionMiddleware, secret_key=SECRET)] if login.oauth else []
-    app = Starlette(routes=routes(sessions, login, models), middleware=middleware)  # type: ignore[arg-type]
+    app = Starlette(routes=routes(sessions, login, menu), middleware=middleware)  # type: ignore[arg-type]
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))

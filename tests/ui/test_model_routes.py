@@ -9,6 +9,7 @@ import pytest
 
 from agent.models.catalogue import Catalogue
 from agent.models.choices import Choices
+from agent.models.menu import Menu
 from agent.models.selection import Selection
 from agent.payers import Payer
 from agent.settings import Settings
@@ -20,7 +21,6 @@ from tests.doubles.sessions import ToldSession, ToldSessions
 from tests.ui.serving import Site, serving
 from tools.web import Web
 from ui.login import Login
-from ui.model_routes import Models
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def choosing() -> Choosing:
 
 @pytest.fixture
 def site(tmp_path: Path, choosing: Choosing) -> Iterator[Site]:
-    with serving(ToldSessions(tmp_path), Login(), choosing.models()) as site:
+    with serving(ToldSessions(tmp_path), Login(), choosing.menu()) as site:
         yield site
 
 
@@ -132,7 +132,7 @@ def test_an_address_that_was_not_found_here_is_refused(
 
 
 def test_a_visitor_is_neither_told_of_own_servers_nor_let_to_them(tmp_path: Path, choosing: Choosing) -> None:
-    with serving(ToldSessions(tmp_path), Login(loopback=False), choosing.models()) as site:
+    with serving(ToldSessions(tmp_path), Login(loopback=False), choosing.menu()) as site:
         cookie = site.get("sessions").headers["set-cookie"].partition(";")[0]
         session = site.post("new", {}, Cookie=cookie).json["session"]
         assert site.get("models", Cookie=cookie).json["own"] == []
@@ -186,7 +186,7 @@ def test_the_page_works_with_the_real_list_the_real_account_and_a_real_server(tm
         def choose(owner: str, session: str, *choice: str) -> Selection:
             return chosen.setdefault(session, choices.select(owner, *choice))
 
-        models = Models(
+        models = Menu(
             choices.listing, choices.own, choices.payers, lambda _, id: chosen.get(id) or choices.default(), choose
         )
         with serving(ToldSessions(tmp_path), Login(), models) as site:
