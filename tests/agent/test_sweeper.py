@@ -1,0 +1,66 @@
+"""Rented machines that no session holds are ended, at start and every few minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.sweeper import Renter, Sweeper
+from tests.doubles.hub import FakeHub, Fault
+from tests.doubles.jobs import Places, spend, until
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    with FakeHub() as hub:
+        yield hub
+
+
+def rented(hub: FakeHub, folder: Path) -> Places:
+    """A machine of session s1, forgotten long ago."""
+    at = Places(hub, folder)
+    price = at.prices.quote("cpu-basic").micro_usd_per_hour + 10_000
+    box = spend(where="sandbox", flavor="cpu-basic", script="", idle_seconds=600, price_micro_usd_per_hour=price)
+    at.jobs.submit("c1", box)
+    hub.jobs.skew = 600
+    return at
+
+
+def over(hub: FakeHub) -> list[bool]:
+    return [job.over for job in hub.jobs.all.values()]
+
+
+def test_what_no_session_holds_is_ended_at_the_start(hub: FakeHub, tmp_path: Path) -> None:
+    at = rented(hub, tmp_path)
+    sweeper = Sweeper(lambda: [Renter(at.client(), {"s1"}, ())], seconds=60.0)
+    sweeper.start()
+    until(lambda: over(hub) == [True])
+    sweeper.close()
+
+
+def test_what_a_session_holds_is_left_alone(hub: FakeHub, tmp_path: Path) -> None:
+    at = rented(hub, tmp_path)
+    assert Sweeper(lambda: [Renter(at.client(), {"s1"}, at.jobs.open_labels)]).sweep() == []
+    assert over(hub) == [False]
+
+
+def test_a_hub_that_fails_once_is_asked_again_at_the_next_look(hub: FakeHub, tmp_path: Path) -> None:
+    at = rented(hub, tmp_path)
+    sweeper = Sweeper(lambda: [Renter(at.client(), {"s1"}, ())], seconds=0.05)
+    hub.faults.append(Fault("/api/whoami-v2", status=403, times=1))
+    sweeper.start()
+    until(lambda: over(hub) == [True])
+    sweeper.close()
+
+
+def test_a_token_that_has_just_come_wakes_the_sweep(hub: FakeHub, tmp_path: Path) -> None:
+    at = rented(hub, tmp_path)
+    renters: list[Renter] = []
+    sweeper = Sweeper(lambda: renters, seconds=3600.0)
+    sweeper.start()
+    renters.append(Renter(at.client(), {"s1"}, ()))
+    sweeper.wake()
+    until(lambda: over(hub) == [True])
+    sweeper.close()
