@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import secrets
 import shutil
 import threading
@@ -38,6 +39,7 @@ class ToldSession:
         self.entries: list[Entry] = []
         self.answers: list[tuple[str, Answer]] = []
         self.stopped = threading.Event()
+        self.cancelled: list[str] = []
         self.reads = 0
         self.on_send: Callable[[ToldSession, str], None] | None = None
         self._asked: dict[str, ApprovalAsked] = {}
@@ -83,11 +85,15 @@ class ToldSession:
         self.stopped.clear()
         self.tell(UserSaid(run=run, text=text, files=tuple(files)))
         if self.on_send:
-            threading.Thread(target=self.on_send, args=(self, run), daemon=True).start()
+            context = contextvars.copy_context()  # as the real one does
+            threading.Thread(target=context.run, args=(self.on_send, self, run), daemon=True).start()
         return run
 
     def undo(self, run: str = "") -> None:
         self.tell(Rewound(seq=turn_to_undo(self.entries, run)))
+
+    def cancel_job(self, job: str) -> None:
+        self.cancelled.append(job)
 
     def set_demands(self, demands: Sequence[Demand]) -> None:
         self.tell(DemandsSet(demands=tuple(demands), by="user"))

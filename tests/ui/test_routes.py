@@ -9,7 +9,7 @@ import pytest
 
 from agent.events import ApprovalAsked, DemandsSet, Rewound, RunEnded, UserSaid
 from tests.doubles.sessions import ToldSession, ToldSessions
-from tests.ui.serving import Site, serving
+from tests.ui.serving import Site, serving, until
 from tools.cards import Answer, Question
 from ui.assets import HASH
 from ui.login import Login
@@ -212,3 +212,19 @@ def test_undo_edit_and_demands_reach_the_session(site: Site, session: ToldSessio
     assert [one.model_dump() for one in event.demands] == [pin]
     assert site.post("demands", {"session": session.id, "demands": [{"text": "x"}]}).status == 422
     assert site.post("demands", {"session": session.id, "demands": [pin] * 101}).status == 422
+
+
+def test_on_zerogpu_a_run_finds_the_quota_of_who_sent_the_message(site: Site, session: ToldSession) -> None:
+    from gradio.context import LocalContext
+
+    found: list[str] = []
+    session.on_send = lambda *_: found.append(LocalContext.request.get().headers["x-ip-token"])
+    site.post("send", {"session": session.id, "text": "hello"}, X_Ip_Token="visitor's")
+    until(lambda: found)
+    assert found == ["visitor's"]
+
+
+def test_one_job_is_cancelled_by_its_session_alone(site: Site, session: ToldSession) -> None:
+    assert site.post("cancel", {"session": session.id, "job": "j1"}).status == 200
+    assert session.cancelled == ["j1"]
+    assert site.post("cancel", {"session": site.sessions.create("another").id, "job": "j1"}).status == 404
