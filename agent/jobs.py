@@ -173,19 +173,17 @@ class Jobs:
                     told = True
                     self._warn(f"Whether “{request.title}” was started is not known: {problem} Its money stays held.")
             else:
-                with self._lock:
-                    gone = found is None and now >= until
-                    cancel = label in self._unwanted
-                    if found or gone:
-                        del self._searched[label]
                 if found:
                     self._warn(f"“{request.title}” was started after all, as {found}.")
                     self._follow(SessionJob(label, found, request, place), call)
-                    if cancel:
-                        self.cancel_told(found)
-                    return
-                if gone:
+                elif now >= until:
                     self._not_started(label, request)
+                if found or now >= until:
+                    with self._lock:
+                        del self._searched[label]  # only now: it was open all the time
+                        cancel = label in self._unwanted
+                    if found and cancel:
+                        self.cancel_told(found)
                     return
             wait = min(wait * 1.5, 10.0)
             self._closing.wait(wait)
