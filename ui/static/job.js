@@ -46,7 +46,7 @@ export function jobView(item, page, { logOpen = false } = {}) {
   function update() {
     mark.className = `dot ${MARKS[item.status]}`;
     setText(chip, item.status || stage(item));
-    if (item.job && !id.childElementCount) id.append(link(item.url, item.job));
+    if (item.job && !id.childElementCount) id.append(link(item.url, shortId(item)));
     tick();
     if (item.points.length !== pointsDrawn) {
       pointsDrawn = item.points.length;
@@ -91,6 +91,11 @@ export function jobView(item, page, { logOpen = false } = {}) {
 
   update();
   return { node, update, tick };
+}
+
+/** Its own name, without who pays; a schedule has none that says anything. */
+function shortId({ job, request }) {
+  return request.schedule ? "on the Hub" : job.split("/").pop();
 }
 
 function stage(item) {
