@@ -38,6 +38,7 @@ class ToldSession:
         self.id, self.owner, self.folder = secrets.token_urlsafe(12), owner, folder
         self.entries: list[Entry] = []
         self.answers: list[tuple[str, Answer]] = []
+        self.cancelled: list[str] = []  # jobs
         self.stopped = threading.Event()
         self.cancelled: list[str] = []
         self.reads = 0
@@ -109,6 +110,9 @@ class ToldSession:
 
     def stop(self) -> None:
         self.stopped.set()
+
+    def cancel_job(self, job: str) -> None:
+        self.cancelled.append(job)
 
     def set_budget(self, micro_usd: int, of: Literal["compute", "thinking", "both"] = "compute") -> None:
         self.tell(BudgetSet(micro_usd=micro_usd, of=of))

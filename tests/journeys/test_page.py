@@ -56,7 +56,7 @@ def test_a_whole_run_is_seen_as_it_happens(page: Page, sessions: ToldSessions) -
     expect(page.locator(".status")).to_have_text("Waiting for your approval")
     expect(page).to_have_title("● Needs you – ML Intern")
     card.get_by_label("Time limit in minutes").fill("30")
-    expect(card).to_contain_text("$0.50, of $5.00 left in the budget")
+    expect(card).to_contain_text("costs at most$0.50of $5.00 left in the budget")
     card.locator("summary").click()
     card.get_by_label("Script").fill(scenes.SCRIPT.replace("5e-5", "3e-5"))
     card.get_by_role("button", name="Approve").click()

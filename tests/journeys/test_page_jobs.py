@@ -8,10 +8,25 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from agent.events import Event, JobAlarm, JobForecast, JobLogged, UserSaid
+from agent.events import (
+    BudgetSet,
+    Event,
+    JobAlarm,
+    JobForecast,
+    JobLogged,
+    JobSubmitting,
+    MoneyCorrected,
+    MoneyReleased,
+    MoneyReserved,
+    MoneySettled,
+    Noticed,
+    ToolEnded,
+    UserSaid,
+)
 from tests.doubles import scenes
 from tests.doubles.sessions import ToldSession
 from tests.journeys.test_page_modules import call, modules  # noqa: F401
+from tests.ui.serving import until
 
 pytestmark = pytest.mark.journey
 JOB = "69b2c7880357"
@@ -53,6 +68,66 @@ def test_a_running_job_shows_its_curves_its_pace_and_its_alarms(page: Page, sess
     session.tell(*scenes.job_end())
     expect(card.locator(".job-forecast")).to_be_hidden()
     expect(card.get_by_role("status")).to_be_visible()
+
+
+def test_a_running_job_can_be_stopped_and_says_so_until_it_has_ended(page: Page, session: ToldSession) -> None:
+    session.tell(UserSaid(run="r", text="go"), *scenes.job_start())
+    page.goto(f"./?session={session.id}")
+    card = page.locator("#ml-timeline-place .job")
+    page.get_by_role("tab", name="Jobs").click()
+    card.get_by_role("button", name="Stop this job").click()
+    until(lambda: session.cancelled == [JOB])
+    expect(card.get_by_role("button", name="Stopping…")).to_be_disabled()
+    expect(page.get_by_role("tabpanel").get_by_role("button", name="Stopping…")).to_be_disabled()
+    refused = f"Job {JOB} could not be cancelled: the Hub is busy. This is tried again until it has ended."
+    session.tell(Noticed(level="warning", text=refused))
+    expect(card.locator(".notice.warning")).to_have_text(refused)
+    expect(card.get_by_role("button", name="Stopping…")).to_be_disabled()
+    held, *_ = scenes.job_start()
+    assert isinstance(held, MoneyReserved)
+    ended, *_ = scenes.job_end()
+    session.tell(ended, MoneySettled(hold=held.hold, micro_usd=280_000, source="run time and price"))
+    expect(card.get_by_role("button")).to_have_count(0)
+    expect(card.locator(".notice.warning")).to_be_hidden()
+    expect(card).to_contain_text("It cost $0.28 of the $0.75 that were held: reckoned from its run time and the price.")
+
+
+def test_a_job_that_nobody_knows_of_is_looked_for_and_one_that_never_was_is_over(
+    page: Page, session: ToldSession
+) -> None:
+    held, submitting, submitted = scenes.job_start()
+    assert isinstance(held, MoneyReserved)
+    assert isinstance(submitting, JobSubmitting)
+    session.tell(UserSaid(run="r", text="go"), held, submitting)
+    page.goto(f"./?session={session.id}")
+    card = page.locator("#ml-timeline-place .job")
+    expect(card.locator(".chip")).to_have_text("starting")
+    session.tell(ToolEnded(call=submitting.call, why="problem", message="The answer was lost.", seconds=1.0))
+    expect(card.locator(".chip")).to_have_text("looking for it")
+    expect(card.locator(".notice.warning")).to_contain_text("its money stays held")
+    session.tell(submitted)
+    expect(card.locator(".chip")).to_have_text("running")
+    expect(card.locator(".notice.warning")).to_be_hidden()
+    session.tell(MoneyReserved(hold="never", micro_usd=1), submitting.model_copy(update={"label": "never"}))
+    session.tell(MoneyReleased(hold="never"))
+    expect(card.last.locator(".chip")).to_have_text("not started")
+    expect(card.last.get_by_role("button", name="Stop this job")).to_be_hidden()
+
+
+def test_a_budget_for_both_and_a_bill_are_told(page: Page, session: ToldSession) -> None:
+    session.tell(
+        BudgetSet(micro_usd=3_000_000, of="both"),
+        MoneyReserved(hold="think-1", micro_usd=300_000, of="thinking"),
+        MoneySettled(hold="think-1", micro_usd=210_000, source="usage and list price"),
+    )
+    page.goto(f"./?session={session.id}")
+    budget = page.locator(".budget")
+    expect(budget).to_contain_text("Both together: $0.21 / $3.00")
+    title = "$0.21 spent (reckoned from the tokens used and the list price). Change the limit"
+    expect(budget.locator(".sum").first).to_have_attribute("title", title)
+    session.tell(MoneyCorrected(of="thinking", micro_usd=-10_000, source="billing"))
+    expect(budget.locator(".account").first).to_contain_text("as billed")
+    expect(budget).to_contain_text("Both together: $0.20 / $3.00")
 
 
 def test_a_curve_keeps_few_points_and_both_ends_of_what_it_gathers(modules: Page) -> None:  # noqa: F811

@@ -92,6 +92,14 @@ def test_the_card_says_who_pays_what_on_which_machine_with_which_token(
     assert result["outputs"] == "hf://buckets/ada/ml-intern/s1-c1"
 
 
+def test_what_a_schedule_will_probably_cost_counts_all_its_runs(sit: Callable[[], RecordingDesk]) -> None:
+    at = sit()
+    job_run(at, "print(1)", where="jobs", flavor="l4x1", timeout="1h", schedule="@daily", runs=3, expected="6m")
+    (asked,) = at.asked
+    assert isinstance(asked, Spend)
+    assert (asked.hold_micro_usd, asked.likely_micro_usd) == (3 * 799_980, 3 * 79_998)
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

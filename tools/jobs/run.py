@@ -80,7 +80,7 @@ def job_run(
     else:
         view = desk.jobs
         assert view is not None  # noqa: S101  # _where has looked
-        terms = _remote(view, flavor, namespace, nodes, outputs, expected, secrets or [])
+        terms = _remote(view, flavor, namespace, nodes, runs, outputs, expected, secrets or [])
         request = Spend(
             where="jobs",
             volumes=tuple(_volume(text) for text in volumes or []),
@@ -109,7 +109,14 @@ def _where(view: JobsView | None, where: str, flavor: str) -> str:
 
 
 def _remote(
-    view: JobsView, flavor: str, namespace: str, nodes: int, outputs: bool, expected: str, secrets: list[str]
+    view: JobsView,
+    flavor: str,
+    namespace: str,
+    nodes: int,
+    runs: int,
+    outputs: bool,
+    expected: str,
+    secrets: list[str],
 ) -> dict[str, Any]:
     """What a card for Hugging Face says beyond the script: who pays, what, how much, and with which token."""
     if view.prices is None:
@@ -121,7 +128,7 @@ def _remote(
     price = view.prices.quote(flavor).micro_usd_per_hour
     payer = payer_of(view, namespace)
     token, names = token_of(view, secrets)
-    likely = -(-price * nodes * checks.seconds(expected) // 3600) if expected else None
+    likely = -(-price * nodes * runs * checks.seconds(expected) // 3600) if expected else None
     return {
         "flavor": flavor,
         "namespace": payer,

@@ -3,9 +3,12 @@
 import { fileRow } from "./cards.js";
 import { curve } from "./curve.js";
 import { dot, el, link, setText } from "./dom.js";
-import { dollars, measure, seconds } from "./words.js";
+import { stopButton } from "./job_stop.js";
+import { machines, often } from "./spend.js";
+import { dollars, measure, seconds, source } from "./words.js";
 
-const MARKS = { "": "running", completed: "good", failed: "bad", timeout: "bad", cancelled: "off", lost: "off" };
+const MARKS = { "": "running", completed: "good", failed: "bad", timeout: "bad", cancelled: "off", lost: "off", "not started": "off" };
+const SEARCHED = "Hugging Face did not say whether it was started. It is being looked for, and its money stays held.";
 const TAIL = 200; // lines of log that are shown
 
 /** The same card stands in the timeline and, with its log open, in the panel. */
@@ -19,6 +22,9 @@ export function jobView(item, page, { logOpen = false } = {}) {
   const bar = el("progress", { class: "bar", max: "1", value: "0", "aria-label": "Steps done", hidden: true });
   const forecast = el("p", { class: "faint job-forecast", hidden: true });
   const alarms = el("ul", { class: "job-alarms", role: "status", "aria-label": "Alarms", hidden: true });
+  const stop = stopButton(item, page);
+  const note = el("p", { class: "notice warning", hidden: true });
+  const bill = el("p", { class: "faint job-bill", hidden: true });
   const message = el("p", { class: "job-message", hidden: true });
   const log = el("pre", { class: "output log", tabindex: "0", "aria-label": "Log" });
   const logFold = el("details", { class: "fold" }, el("summary", {}, "Log"), log);
@@ -27,7 +33,7 @@ export function jobView(item, page, { logOpen = false } = {}) {
     "section",
     { class: "card job", "aria-label": `Job ${item.title}` },
     el("div", { class: "job-head" }, mark, el("b", {}, item.title || "Job"), id, chip, el("span", { class: "faint" }, place(item)), time),
-    alarms, chart.node, numbers, bar, forecast, message, logFold, files,
+    alarms, stop.node, note, chart.node, numbers, bar, forecast, message, bill, logFold, files,
   );
   logFold.open = logOpen;
   logFold.addEventListener("toggle", () => update());
@@ -39,8 +45,8 @@ export function jobView(item, page, { logOpen = false } = {}) {
 
   function update() {
     mark.className = `dot ${MARKS[item.status]}`;
-    setText(chip, item.status || (item.job ? "running" : "submitting"));
-    if (item.job && !id.childElementCount) id.append(link(item.url, item.job));
+    setText(chip, item.status || stage(item));
+    if (item.job && !id.childElementCount) id.append(link(item.url, shortId(item)));
     tick();
     if (item.points.length !== pointsDrawn) {
       pointsDrawn = item.points.length;
@@ -55,6 +61,12 @@ export function jobView(item, page, { logOpen = false } = {}) {
       alarms.hidden = false;
       alarms.append(...item.alarms.slice(alarms.childElementCount).map(alarmRow));
     }
+    stop.update();
+    const warned = item.searched ? SEARCHED : item.note;
+    note.hidden = !warned;
+    setText(note, warned);
+    setText(bill, billed(item));
+    bill.hidden = !bill.textContent;
     message.hidden = !item.message;
     setText(message, item.message);
     message.classList.toggle("error", MARKS[item.status] === "bad");
@@ -70,7 +82,8 @@ export function jobView(item, page, { logOpen = false } = {}) {
 
   /** Move the clock of a job that still runs. */
   function tick() {
-    const passed = item.status ? item.seconds : item.startedAt ? Math.max(0, Date.now() / 1000 - item.startedAt) : 0;
+    stop.update();
+    const passed = item.status ? (item.seconds ?? 0) : item.startedAt && !item.request.schedule ? Math.max(0, Date.now() / 1000 - item.startedAt) : 0;
     const ahead = !item.status && item.forecast && item.startedAt ? eta(item.forecast, passed) : "";
     const cost = item.cost ? `${item.cost.settled ? "" : "≤ "}${dollars(item.cost.microUsd)}` : "";
     setText(time, [cost, passed ? seconds(passed) : "", ahead].filter(Boolean).join(" · "));
@@ -80,8 +93,26 @@ export function jobView(item, page, { logOpen = false } = {}) {
   return { node, update, tick };
 }
 
-function place(item) {
-  return item.where === "here" ? "this machine" : (item.request.flavor ?? "");
+/** Its own name, without who pays; a schedule has none that says anything. */
+function shortId({ job, request }) {
+  return request.schedule ? "on the Hub" : job.split("/").pop();
+}
+
+function stage(item) {
+  if (item.job) return item.request.schedule ? "scheduled" : "running";
+  return item.searched ? "looking for it" : "starting";
+}
+
+function place({ where, request }) {
+  const kind = request.schedule ? `, ${often(request)}` : where === "sandbox" ? ", sandbox" : "";
+  return `${machines(request)}${kind}`;
+}
+
+/** After the end: what it was held for, what it cost, and how that is known. */
+function billed({ status, cost }) {
+  if (!status || !cost?.settled || !cost.held) return "";
+  const from = source(cost.source);
+  return `It cost ${dollars(cost.microUsd)} of the ${dollars(cost.held)} that were held${from ? `: ${from}` : ""}.`;
 }
 
 /** What is still to go of a forecast, which is of the whole run from its start. */

@@ -96,7 +96,7 @@ export class Models {
         ...told.own.flatMap((offer) => this.#offer(offer)),
         this.#typing(typed),
         this.#payers(),
-        el("p", { class: "faint model-legend" }, "Prices are dollars per million tokens read and written. ", el("span", { title: PER_SESSION }, "A session is 25 steps.")),
+        el("p", { class: "faint model-legend" }, "In each line: how much it reads at once, dollars per million tokens read / written, and what ", el("span", { title: PER_SESSION }, "a session of 25 steps"), " costs."),
       ].filter(Boolean),
     );
     if (focused) this.list.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus(); // what is drawn anew loses it
@@ -160,7 +160,7 @@ export class Models {
           "label",
           { title: one.note || null },
           el("input", { type: "radio", "data-key": `payer ${one.bill_to}`, name: "ml-payer", checked: one.bill_to === now, disabled: !one.available, on: { change: () => this.#pays(one.bill_to) } }),
-          ` ${one.name}`, one.note && !one.available ? el("span", { class: "faint" }, ` ${one.note}`) : null,
+          ` ${one.name}`, one.note && !one.available ? el("span", { class: "faint" }, `: ${one.note}`) : null,
         ),
       ),
     );

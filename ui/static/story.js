@@ -1,8 +1,8 @@
 // A session folded from its events: what there is to show, and nothing of how. The end of a run is told by run_ended only.
 
-import { Money } from "./money.js";
-
-const KEPT = 200_000; // characters of output, log or talk that are kept for the eye, the newest
+import { Money } from "./ledger.js";
+import { JOB_TELLINGS, noteJob, notStarted, searchFor } from "./told_jobs.js";
+import { kept } from "./words.js";
 
 /**
  * items: in order, each {type, key, at, ...}: user, step, call (typed by the user), approval, job, notice, summary (of earlier steps), end.
@@ -55,6 +55,12 @@ export class Story {
     this.touch(this.steps.get(call?.step) ?? call?.item);
   }
 
+  /** Something the work produced. */
+  made(name, facts) {
+    this.artifacts.set(name, { ...this.artifacts.get(name), ...facts });
+    this.facets.add("artifacts");
+  }
+
   get waiting() {
     return [...this.approvals.values()].filter((one) => !one.answer);
   }
@@ -62,13 +68,6 @@ export class Story {
   get liveJobs() {
     return [...new Set(this.jobs.values())].filter((job) => !job.status);
   }
-}
-
-/** The end of a text that grows, cut at a line. */
-function kept(text) {
-  if (text.length <= KEPT) return text;
-  const tail = text.slice(-KEPT / 2);
-  return `…\n${tail.slice(tail.indexOf("\n") + 1)}`;
 }
 
 function tellMoney(story, hold) {
@@ -92,11 +91,6 @@ function turnEnds(story, item) {
   story.touch(item);
 }
 
-function addArtifact(story, name, facts) {
-  story.artifacts.set(name, { ...story.artifacts.get(name), ...facts });
-  story.facets.add("artifacts");
-}
-
 const TELLINGS = {
   user_said(story, { run, text, files }, at) {
     story.run = { id: run, at };
@@ -109,7 +103,8 @@ const TELLINGS = {
     story.run = null;
     story.stopping = false;
     for (const step of story.steps.values()) if (!step.done) finishStep(story, step);
-    for (const name of event.produced) if (!story.artifacts.has(name)) addArtifact(story, name, { id: name });
+    searchFor(story, () => true);
+    for (const name of event.produced) if (!story.artifacts.has(name)) story.made(name, { id: name });
     turnEnds(story, story.add("end", event.run, at, { ...event }));
   },
 
@@ -135,6 +130,7 @@ const TELLINGS = {
 
   noticed(story, { level, text }, at) {
     story.add("notice", story.entries, at, { level, text });
+    noteJob(story, level, text);
   },
 
   guarded(story, { did, text }, at) {
@@ -211,7 +207,7 @@ const TELLINGS = {
       story.plans.push({ seq: story.seq, todos: card.todos });
       story.facets.add("plan");
     }
-    if (card.kind === "file_made") addArtifact(story, card.path, { path: card.path, bytes: card.bytes, job: card.job });
+    if (card.kind === "file_made") story.made(card.path, { path: card.path, bytes: card.bytes, job: card.job });
     const facts = story.calls.get(call);
     if (!facts) return;
     facts.cards.push(card);
@@ -219,6 +215,7 @@ const TELLINGS = {
   },
 
   tool_ended(story, event) {
+    searchFor(story, (job) => job.call === event.call);
     const facts = story.calls.get(event.call);
     if (!facts) return;
     const { why, result, message, hint, seconds } = event;
@@ -248,8 +245,8 @@ const TELLINGS = {
     tellMoney(story, hold);
   },
 
-  money_settled(story, { hold, micro_usd }) {
-    const call = story.money.ended(hold, micro_usd);
+  money_settled(story, { hold, micro_usd, source }) {
+    const call = story.money.ended(hold, micro_usd, source);
     const step = [...story.steps.values()].at(-1);
     if (call?.of === "thinking" && step) {
       step.cost = (step.cost ?? 0) + micro_usd;
@@ -260,11 +257,12 @@ const TELLINGS = {
 
   money_released(story, { hold }) {
     story.money.ended(hold, null);
+    notStarted(story, story.jobs.get(hold));
     tellMoney(story, hold);
   },
 
-  money_corrected(story, { of, micro_usd }) {
-    story.money.corrected(of, micro_usd);
+  money_corrected(story, { of, micro_usd, source }) {
+    story.money.corrected(of, micro_usd, source);
     story.facets.add("money");
   },
 
@@ -273,73 +271,8 @@ const TELLINGS = {
     story.facets.add("money");
   },
 
-  job_submitting(story, { label, call, request }, at) {
-    const hold = story.money.holds.get(label);
-    const facts = { label, call, request, title: request.title ?? "", where: request.where ?? "", job: "", url: "" };
-    const item = story.add("job", label, at, { ...facts, text: "", points: [], latest: new Map(), forecast: null, alarms: [], status: "", message: "", files: [] });
-    item.cost = hold ?? null;
-    story.jobs.set(label, item);
-    story.facets.add("jobs");
-  },
-
-  job_submitted(story, { label, job, where, title, url }, at) {
-    const item = story.jobs.get(label);
-    if (!item) return;
-    Object.assign(item, { job, where, title, url, startedAt: at });
-    story.jobs.set(job, item);
-    story.touch(item);
-  },
-
-  job_logged(story, { job, text, points }, at) {
-    const item = story.jobs.get(job);
-    if (!item) return;
-    item.text = kept(item.text + text);
-    for (const point of points) {
-      item.points.push(point);
-      for (const [name, value] of Object.entries(point)) if (item.latest.has(name) || item.latest.size < 64) item.latest.set(name, value);
-    }
-    follow(item, points, at);
-    story.touch(item);
-  },
-
-  job_forecast(story, event) {
-    const item = story.jobs.get(event.job);
-    if (!item) return;
-    item.forecast = event;
-    story.touch(item);
-  },
-
-  job_alarm(story, { job, rule, text, step }, at) {
-    const item = story.jobs.get(job);
-    if (!item) return;
-    item.alarms.push({ rule, text, step, at });
-    story.touch(item);
-  },
-
-  job_ended(story, event) {
-    const item = story.jobs.get(event.job);
-    if (!item) return;
-    const { status, message, exit_code, seconds, files } = event;
-    Object.assign(item, { status, message, exit: exit_code, seconds, files });
-    for (const path of files) if (!story.artifacts.has(path)) addArtifact(story, path, { path, job: event.job });
-    story.touch(item);
-    story.facets.add("jobs");
-  },
+  ...JOB_TELLINGS,
 };
-
-const RHYTHM = 16; // moments the pace is taken over: the newest
-
-/** Where a job's training is and how fast it goes, from when its points came. */
-function follow(item, points, at) {
-  const step = points.findLast((point) => Number.isFinite(point.step))?.step;
-  item.total = points.findLast((point) => point.total_steps)?.total_steps ?? item.total;
-  if (step === undefined) return;
-  if (step < item.step) item.rhythm = [];
-  item.step = step;
-  item.rhythm = [...(item.rhythm ?? []), { at, step }].slice(-RHYTHM);
-  const [first, last] = [item.rhythm[0], item.rhythm.at(-1)];
-  item.rate = last.at > first.at ? (last.step - first.step) / (last.at - first.at) : undefined;
-}
 
 /** A step is over when it says so, or when its run is: then what it left open was stopped. */
 function finishStep(story, item) {
@@ -358,10 +291,10 @@ export function status(story) {
 }
 
 function work(story) {
-  const job = story.liveJobs.at(-1);
+  const job = story.liveJobs.findLast((one) => !one.searched);
   if (job) {
     const point = job.points.at(-1);
-    return `${job.title || "Job"}: ${point?.step === undefined ? "running" : `step ${point.step}`}…`;
+    return `${job.title || "Job"}: ${point?.step === undefined ? (job.job ? "running" : "starting") : `step ${point.step}`}…`;
   }
   const step = [...story.steps.values()].at(-1);
   if (!step || step.done) {

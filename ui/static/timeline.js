@@ -99,7 +99,7 @@ function noticeView({ level, text }) {
 
 /** What the agent remembers from here on of all that came before. */
 function summaryView({ step, text, before, after }) {
-  const title = `Earlier steps were summarised (up to step ${step}; ${count(before)} to ${count(after)} tokens)`;
+  const title = `Earlier steps were summarised to make room (up to step ${step}; ${count(before)} tokens became ${count(after)})`;
   const prose = () => {
     const node = el("div", { class: "prose" });
     node.append(markdown(text));

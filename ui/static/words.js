@@ -1,5 +1,14 @@
 // Numbers and values in words a person reads.
 
+const KEPT = 200_000; // characters of output, log or talk that are kept for the eye, the newest
+
+/** The end of a text that grows, cut at a line. */
+export function kept(text) {
+  if (text.length <= KEPT) return text;
+  const tail = text.slice(-KEPT / 2);
+  return `…\n${tail.slice(tail.indexOf("\n") + 1)}`;
+}
+
 export function seconds(value) {
   if (value < 0.1) return "< 0.1 s";
   if (value < 10) return `${value.toFixed(1)} s`;
@@ -9,9 +18,23 @@ export function seconds(value) {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
-/** A time limit: whole minutes when it is some. */
+/** A time limit: whole minutes or hours when it is some. */
 export function span(value) {
+  if (value >= 7200 && value % 3600 === 0) return `${value / 3600} h`;
   return value % 60 === 0 && value < 7200 ? `${value / 60} min` : seconds(value);
+}
+
+const SOURCES = {
+  "run time and price": "reckoned from its run time and the price",
+  "usage and list price": "reckoned from the tokens used and the list price",
+  "worst case": "its run time is not known, so all that was held counts",
+  billing: "as billed",
+  "it ran on this machine": "",
+};
+
+/** Where a figure of money comes from. */
+export function source(name) {
+  return SOURCES[name] ?? name;
 }
 
 /** Micro-dollars. Small sums keep the digits that matter: $0.0042. */

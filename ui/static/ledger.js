@@ -1,0 +1,54 @@
+// A session's money as its events tell it, in micro-dollars: spent, held and the limits. The server's ledger, once more.
+
+const THINKING_LIMIT = 500_000; // until a budget_set says otherwise, as the server reckons
+
+export class Money {
+  constructor() {
+    this.thinking = { limit: THINKING_LIMIT, spent: 0, held: 0, source: "" };
+    this.compute = { limit: 0, spent: 0, held: 0, source: "" };
+    this.total = null; // the limit for both together
+    this.holds = new Map(); // hold -> {of, microUsd, settled, held, source}; of compute they stay, for their jobs
+  }
+
+  limited(of, microUsd) {
+    if (of === "both") this.thinking.limit = this.compute.limit = this.total = microUsd;
+    else {
+      this[of].limit = microUsd;
+      if (this.total !== null) this.total = Math.max(this.total, microUsd);
+    }
+  }
+
+  reserved(hold, of, microUsd) {
+    if (this.holds.get(hold)?.settled === false) return;
+    this.holds.set(hold, { of, microUsd, settled: false, held: microUsd, source: "" });
+    this[of].held += microUsd;
+  }
+
+  /** What the hold became: settled at a cost, or given back with null. Returns it, or null if there is none open. */
+  ended(hold, microUsd, source = "") {
+    const known = this.holds.get(hold);
+    if (!known || known.settled) return null;
+    this[known.of].held -= known.microUsd;
+    this[known.of].spent += microUsd ?? 0;
+    this.holds.delete(hold);
+    if (microUsd !== null) this[known.of].source = source;
+    if (microUsd !== null && known.of === "compute") this.holds.set(hold, { ...known, microUsd, settled: true, source });
+    return known;
+  }
+
+  corrected(of, microUsd, source) {
+    this[of].spent = Math.max(0, this[of].spent + microUsd);
+    this[of].source = source;
+  }
+
+  /** Spent and held, of both. */
+  get used() {
+    return this.thinking.spent + this.thinking.held + this.compute.spent + this.compute.held;
+  }
+
+  free(of) {
+    const { limit, spent, held } = this[of];
+    const own = limit - spent - held;
+    return this.total === null ? own : Math.min(own, this.total - this.used);
+  }
+}
