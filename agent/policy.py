@@ -51,7 +51,7 @@ def over_budget(request: Spend, ledger: Ledger) -> str:
     free = usd(ledger.free("compute"))
     return (
         f"it may cost up to {usd(request.hold_micro_usd)}, and {free} of the budget of {usd(ledger.compute.limit)} is free. "
-        "Only the user can raise the budget"
+        "Only the user can raise it: by a click on the sum beside “Compute”, or with --budget"
     )
 
 

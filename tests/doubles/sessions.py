@@ -93,9 +93,6 @@ class ToldSession:
     def undo(self, run: str = "") -> None:
         self.tell(Rewound(seq=turn_to_undo(self.entries, run)))
 
-    def cancel_job(self, job: str) -> None:
-        self.cancelled.append(job)
-
     def set_demands(self, demands: Sequence[Demand]) -> None:
         self.tell(DemandsSet(demands=tuple(demands), by="user"))
 
