@@ -40,7 +40,6 @@ class ToldSession:
         self.answers: list[tuple[str, Answer]] = []
         self.cancelled: list[str] = []  # jobs
         self.stopped = threading.Event()
-        self.cancelled: list[str] = []
         self.reads = 0
         self.on_send: Callable[[ToldSession, str], None] | None = None
         self._asked: dict[str, ApprovalAsked] = {}
