@@ -110,6 +110,14 @@ def test_a_set_server_never_sees_the_hugging_face_token(tmp_path: Path) -> None:
             assert events(session, MoneySettled) == []
 
 
+def test_a_slash_at_the_end_of_the_set_address_does_not_lose_the_key(tmp_path: Path) -> None:
+    with ModelServer([FINAL]) as server:
+        own = {"model_base_url": f"{server.base_url}/", "model_api_key": "own-key", "model_id": "local"}
+        with app(tmp_path, server, **own, places=Places(hf_endpoint=server.base_url)) as it:
+            assert done(it.create("local"), "Go").why == "answered"
+            assert asked_with(server) == ["Bearer own-key"]
+
+
 def test_an_address_that_nobody_offered_is_not_asked(tmp_path: Path) -> None:
     with ModelServer([FINAL], models=[LISTED]) as server, app(tmp_path, server, hf_token=SECRET, on_space=True) as it:
         it.lend_token("local", "hf_visitor", check=False)
