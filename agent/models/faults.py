@@ -119,7 +119,9 @@ def fault_in(chunk: dict[str, Any], status: int | None = None) -> Fault | None:
     status: of the HTTP answer, when it was an error; in a stream the error itself may name one.
     """
     error = chunk.get("error")
-    if not error and status is None:
+    if (
+        not error and status is None and chunk.get("object") != "error"
+    ):  # some put the error itself in the chunk's place
         return None
     inner: dict[str, Any] = error if isinstance(error, dict) else {}
     message = inner.get("message") or error or chunk.get("message") or chunk.get("detail") or ""

@@ -278,6 +278,10 @@ def test_it_is_understood_in_the_middle_of_a_stream_too() -> None:
     assert fault
     assert fault.excess
     assert not fault.passes
+    bare = fault_in({"object": "error", "message": "This model's maximum context length is 4096 tokens.", "code": 400})
+    assert bare
+    assert bare.excess
+    assert bare.excess.window == 4096
 
 
 @pytest.mark.parametrize(
