@@ -6,6 +6,7 @@ again, and max_tokens bounds the reply. A call whose bound does not fit is not m
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ from typing import Any, Protocol
 
 from agent.books import Books
 from agent.events import MoneyReleased, MoneySettled
-from agent.models.deltas import Cancel, Delta, Done, Reasoning, Restarted, Text, Thinker, Usage
+from agent.models.deltas import Cancel, Delta, Done, NotAsked, Reasoning, Restarted, Text, Thinker, Usage
 from agent.models.prices import Prices
 from agent.models.router import plain_messages
 from tools.cards import Answer, RaiseCap
+from tools.desk import Problem
 
 REPLY_TOKENS = 16_384  # the longest reply that is paid for, thought included
 SHORTEST_REPLY = 2_048  # less is not worth asking for; rather the cap is raised
@@ -100,7 +102,8 @@ class Purse:
         answer, agreed = self._ask(request)
         if answer.verdict == "no":
             raise CapReached
-        self._books.set_budget(agreed.cap_micro_usd, "thinking")
+        with contextlib.suppress(Problem):  # less than is held by now: it does not fit, and is asked for again
+            self._books.set_budget(agreed.cap_micro_usd, "thinking")
         return ""
 
 
@@ -160,6 +163,9 @@ class Metered:
                         if usage.input_tokens is not None:
                             self._counted = _Counted(text, usage.input_tokens)
                 yield delta
+        except NotAsked:
+            call.end_early(refused=True)
+            raise
         except Exception:  # the server refused or failed for good
             call.end_early(refused=not call.said)
             raise

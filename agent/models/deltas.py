@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tools.desk import Stopped
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -65,6 +67,10 @@ class Done:
 
 
 Delta = Text | Reasoning | Restarted | Waiting | Done
+
+
+class NotAsked(Stopped):
+    """Stop came before the request was sent, so nothing is owed for it."""
 
 
 class Cancel:

@@ -21,7 +21,7 @@ from smolagents.models import (
     get_tool_json_schema,
 )
 
-from agent.models.deltas import Cancel, Delta, Done, Reasoning, Restarted, Text, ToolCall, Usage
+from agent.models.deltas import Cancel, Delta, Done, NotAsked, Reasoning, Restarted, Text, ToolCall, Usage
 from agent.models.endpoint import Endpoint, Failed, wire
 from tools.desk import Problem, Stopped
 
@@ -169,13 +169,13 @@ class RouterModel(Model):
                 attempt += 1
                 yield Restarted(failed.problem.message, attempt, round(wait, 1))
                 if cancel.event.wait(wait):
-                    raise Stopped from None
+                    raise NotAsked from None
 
     def _attempt(self, body: dict[str, Any], cancel: Cancel) -> Iterator[Delta]:
         inbox: _Inbox = SimpleQueue()
         with cancel.waking(lambda: inbox.put(Stopped())):
             if cancel.is_set():
-                raise Stopped
+                raise NotAsked
             asking = asyncio.run_coroutine_threadsafe(self._ask(body, inbox), wire().loop)
             try:
                 while True:

@@ -140,3 +140,23 @@ def test_stop_at_the_card_stops_the_run(tmp_path: Path) -> None:
         session.stop()
         assert ended(session, run).why == "stopped"
         assert len(events(session, RunEnded)) == 1
+
+
+def test_a_new_limit_below_what_is_spent_is_refused_and_the_card_stays(tmp_path: Path) -> None:
+    dear = replace(code("x = 1"), input_tokens=90_000)
+    with paid(tmp_path, [dear, FINAL], thinking_micro_usd=300_000) as (session, _):
+        run = session.send("Go")
+        card = wait_for(session, ApprovalAsked)
+        with pytest.raises(Problem, match="less than what is spent"):
+            session.answer(card.approval, Answer(verdict="yes", edits={"cap_micro_usd": 5}))
+        session.answer(card.approval, Answer(verdict="yes", edits={"cap_micro_usd": 2_000_000}))
+        assert ended(session, run).why == "answered"
+
+
+def test_stop_while_waiting_for_a_failed_server_costs_nothing(tmp_path: Path) -> None:
+    with paid(tmp_path, [Reply(status=503, headers={"retry-after": "50"})]) as (session, _):
+        run = session.send("Go")
+        wait_for(session, MoneyReserved, lambda hold: hold.hold == "think-2")
+        session.stop()
+        assert ended(session, run).why == "stopped"
+        assert events(session, MoneySettled) == []
