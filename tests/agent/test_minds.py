@@ -86,6 +86,24 @@ def test_a_model_picked_once_stays_over_a_restart_and_a_new_default(tmp_path: Pa
             assert server.requests[0].body["model"] == "ada/thinker:small"
 
 
+def test_a_price_that_has_changed_is_paid_from_the_next_start_on_and_the_provider_stays(tmp_path: Path) -> None:
+    with ModelServer([FINAL] * 3, models=[LISTED]) as server:
+        with app(tmp_path, server, hf_token=SECRET, thinking_micro_usd=5_000_000) as it:
+            session = it.create("local")
+            done(session, "Go")
+            id = session.id
+        dearer = {"provider": "swift", "status": "live", "context_length": 200_000}
+        quicker = {"provider": "quick", "status": "live", "context_length": 200_000, "throughput": 900}
+        priced = [dearer | {"pricing": {"input": 30, "output": 150}}, quicker | {"pricing": {"input": 1, "output": 1}}]
+        server.models[0] = {**LISTED, "providers": priced}
+        with app(tmp_path, server, hf_token=SECRET, thinking_micro_usd=5_000_000) as it:
+            session = it.open(id, "local")
+            done(session, "Go on")
+            assert chosen(session) == ["ada/thinker:swift"] * 2
+            first, second = events(session, MoneySettled)
+            assert second.micro_usd == 10 * first.micro_usd
+
+
 def test_a_default_that_is_another_now_is_followed(tmp_path: Path) -> None:
     other = {**LISTED, "id": "bo/other"}
     with ModelServer([FINAL] * 3, models=[LISTED, other]) as server:
