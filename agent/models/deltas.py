@@ -49,6 +49,13 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """The reply broke off after something was said; another attempt or the failure follows. For who pays."""
+
+    usage: Usage  # what the provider had counted by then
+
+
+@dataclass(frozen=True, slots=True)
 class ToolCall:
     """A call in the provider's own form. arguments is what the model wrote, JSON if it kept to the rules."""
 
@@ -66,7 +73,7 @@ class Done:
     tool_calls: tuple[ToolCall, ...] = ()
 
 
-Delta = Text | Reasoning | Restarted | Waiting | Done
+Delta = Text | Reasoning | Broken | Restarted | Waiting | Done
 
 
 class NotAsked(Stopped):

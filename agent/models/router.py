@@ -21,7 +21,7 @@ from smolagents.models import (
     get_tool_json_schema,
 )
 
-from agent.models.deltas import Cancel, Delta, Done, NotAsked, Reasoning, Restarted, Text, ToolCall, Usage
+from agent.models.deltas import Broken, Cancel, Delta, Done, NotAsked, Reasoning, Restarted, Text, ToolCall, Usage
 from agent.models.endpoint import Endpoint, Failed, wire
 from tools.desk import Problem, Stopped
 
@@ -163,6 +163,8 @@ class RouterModel(Model):
                 yield from self._attempt(body, cancel)
                 return
             except Failed as failed:
+                if failed.broken:
+                    yield Broken(failed.broken)
                 if attempt == self._attempts or not failed.passes:
                     raise failed.problem from None
                 wait = _backoff(attempt) if failed.wait is None else failed.wait
