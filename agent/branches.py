@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from agent.events import Entry, JobSubmitted, Rewound, RunEnded, UserSaid
+from agent.events import CodeWritten, Entry, JobSubmitted, Rewound, RunEnded, UserSaid
 from tools.desk import Problem
 
 
@@ -37,7 +37,8 @@ def turn_to_undo(entries: Iterable[Entry], run: str = "") -> int:
 
 def note_on(entries: Iterable[Entry], seq: int, mark: int) -> str:
     """What the model should know of what was taken back, which is all between seq and the mark: the world has not gone
-    back with the words."""
+    back with the words. "" where nothing was done but speak."""
+    ran = False
     jobs: list[str] = []
     produced: list[str] = []
     for entry in entries:
@@ -48,6 +49,12 @@ def note_on(entries: Iterable[Entry], seq: int, mark: int) -> str:
                 jobs.append(f"{job} ({title})" if title else job)
             case RunEnded(produced=names):
                 produced += names
+            case CodeWritten():
+                ran = True
+            case _:
+                pass
+    if not (ran or jobs or produced):
+        return ""
     told = ["The user took back what was said and done after this point. Python's variables may be from after it."]
     if jobs:
         told.append(f"Jobs that were started there were not undone: {', '.join(jobs)}.")

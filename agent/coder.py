@@ -287,7 +287,6 @@ class Coder(CodeAgent):
             verdict = self._plan.ask(self._recalled.catch_up().talk.open_plan)
             if verdict:
                 acted = _Acted(acted.observation, act=acted.act)
-                self._proses = 0
             acted = self._warned(step, "unfinished_plan", verdict, acted)
         return acted
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from agent.metered import REPLY_TOKENS
 from agent.models.deltas import Cancel, Done, Reasoning, Restarted, Text, Thinker, Usage
 from agent.models.faults import TooLong
 from agent.outputs import cut
-from agent.parsing import parse_reply
+from agent.parsing import parse_reply, without_thought
 from agent.thinking import Thinking
 from agent.window import Window, estimate_all
 from tools.desk import Problem
@@ -35,6 +37,7 @@ SUMMARY_REPLY = 6_000  # tokens, thought included
 _SHORTENED = (4_000, 1_200, 400)  # characters of each text in a request for a summary that would not fit otherwise
 _LINES = 60  # of a digest
 _PROMPT = (Path(__file__).parent / "prompts" / "summary.md").read_text("utf-8")
+_MARKS = re.compile(r"</?(?:code|tool_call)>")
 _MECHANICAL = "(The model gave no summary; this was put together mechanically, and details are missing.)"
 
 Messages = list[dict[str, str]]
@@ -104,7 +107,11 @@ class Context:
         window = self._window.tokens
         talk = self._memory.past.talk
         said = estimate_all({"content": text} for text in _words(talk.steps))
-        if said > window // 3:
+        fixed = estimate_all(self._write([]))
+        if fixed > window // 2:
+            what = f"The agent's own instructions take about {fixed:,} of the {window:,} tokens that {self._model.model_id} can read; that leaves too little to work with."
+            do = "Pick a model with a larger window, or let your server load it with one (num_ctx, --ctx-size, --max-model-len)."
+        elif said > window // 3:
             what = f"Your own messages take about {said:,} of the {window:,} tokens that {self._model.model_id} can read; they are never cut."
             do = "Start a new session and attach long texts as files, or pick a model with a larger window."
         else:
@@ -119,7 +126,7 @@ class Context:
         summary = self._summary(talk, last, messages)
         after = self._window.reckon(self._write(talk.compacted(last, summary)))
         self._emit(Compacted(step=last, summary=summary, tokens_before=before, tokens_after=after))
-        return self._write(self._memory.catch_up().talk.steps)
+        return self._write(self._memory.catch_up().talk.whole)
 
     def _summary(self, talk: Talk, last: int, messages: Messages) -> str:
         most = int(TOLD * self._window.tokens)
@@ -164,7 +171,7 @@ class Context:
                     self._spent(usage)
                 case Reasoning():
                     pass
-        return _prose("".join(said))
+        return _summarised("".join(said))
 
     def _guard(self, did: str, step: int, text: str) -> None:
         self._emit(Guarded.model_validate({"guard": "too_long", "step": step, "did": did, "text": text}))
@@ -237,3 +244,18 @@ def _shortened(step: MemoryStep, most: int) -> MemoryStep:
 def _prose(said: str) -> str:
     """Without code, if the model wrote some in spite of all."""
     return parse_reply(said).thought if "<code>" in said or "<tool_call>" in said else said.strip()
+
+
+def _summarised(said: str) -> str:
+    """A summary without thought and code; but what is no Python was meant for us, though it stands between the marks."""
+    said = without_thought(said)
+    reply = parse_reply(said)
+    return _prose(said) if reply.code is None or _is_python(reply.code) else _MARKS.sub("", said).strip()
+
+
+def _is_python(code: str) -> bool:
+    try:
+        ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True

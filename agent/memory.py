@@ -30,11 +30,12 @@ from agent.events import (
 )
 from agent.outputs import cut
 from agent.parsing import parse_reply
-from tools.cards import Demand, FileMade, PlanMade, Request, Todo
+from tools.cards import Demand, FileMade, PlanMade, Question, Request, Todo
 
 LONGEST_PROSE = 8_000  # characters of a reply without code that are remembered
 MOST_NAMED = 300  # files and ids, and as many jobs, that a summary names; the newest
 LONGEST_NAME = 200  # characters
+LONGEST_QUESTION = 300
 _MARKS = {"completed": "x", "in_progress": ">", "pending": " "}
 
 
@@ -145,6 +146,7 @@ class Talk:
     plan_run: str = ""  # the run in which it was last made or changed
     demands: tuple[Demand, ...] = ()
     made: Made = field(default_factory=Made)
+    answers: dict[int, list[str]] = field(default_factory=dict)  # by step: what the user said in answer to questions
     _run: str = ""
     _step: ActionStep | None = None
     _typed: str = ""  # the tool that the user typed, while it runs
@@ -154,8 +156,9 @@ class Talk:
             case UserSaid(run=run, text=text, files=files):
                 self._run = run
                 self.steps.append(Asked(task=task_text(text, files)))
-            case RunEnded(why=why, message=message):
+            case RunEnded(why=why, answer=answer, message=message):
                 self._end_step()
+                self._answered(answer)
                 if why != "answered" and self.steps and isinstance(last := self.steps[-1], ActionStep):
                     last.observations = f"{last.observations or ''}\n(This run ended here: {why}. {message})".strip()
             case DemandsSet(demands=demands) if demands != self.demands:
@@ -170,6 +173,11 @@ class Talk:
                 outcome = result or f"{message} {hint}"
                 self.steps.append(TaskStep(task=f"(I called {self._typed} myself. It returned: {outcome})"))
                 self._typed = ""
+            case ApprovalAnswered(by="user", answer=answer, request=request) if self._step:
+                said = [text for text in (answer.text, answer.reason) if text.strip()]
+                if said and isinstance(request, Question):
+                    said[0] += f"\n(my answer to your question: {cut(request.question, LONGEST_QUESTION)})"
+                self.answers.setdefault(self._step.step_number, []).extend(said)
             case Compacted(step=step, summary=summary):
                 self.steps = self.compacted(step, summary)
             case _:
@@ -201,6 +209,15 @@ class Talk:
             self.steps.append(Demanded(self.demands))
         self._step = None
 
+    def _answered(self, answer: str) -> None:
+        """An answer that does not stand in the reply itself, such as a variable's value, is remembered beside it."""
+        last = self.steps[-1] if self.steps else None
+        if not answer or not isinstance(last, ActionStep):
+            return
+        said = str(last.model_output or "")
+        if answer not in said and repr(answer)[1:-1] not in said:
+            last.observations = f"{last.observations or ''}\n(Your answer was: {cut(answer, LONGEST_PROSE)})".strip()
+
     def _demanded(self) -> tuple[Demand, ...]:
         return next((s.demands for s in reversed(self.steps) if isinstance(s, Demanded | Summary)), ())
 
@@ -210,7 +227,15 @@ class Talk:
         end = max(ends, default=1 if self.steps and isinstance(self.steps[0], Summary) else 0)
         words: list[str] = []
         for old in self.steps[:end]:
-            words += old.words if isinstance(old, Summary) else [old.task] if isinstance(old, Asked) else []
+            match old:
+                case Summary(words=said):
+                    words += said
+                case Asked(task=text):
+                    words.append(text)
+                case ActionStep(step_number=number):
+                    words += self.answers.get(number, [])
+                case _:
+                    pass
         kept = Summary(
             step=step,
             text=summary,
@@ -221,6 +246,11 @@ class Talk:
             jobs=self.made.told_jobs(),
         )
         return [kept, *self.steps[end:]]
+
+    @property
+    def whole(self) -> list[MemoryStep]:
+        """Without the step that is being made: half a reply is nothing to go on from."""
+        return [step for step in self.steps if step is not self._step]
 
     @property
     def open_plan(self) -> list[str]:
@@ -289,7 +319,7 @@ class Memory:
             if isinstance(entry.event, Rewound):
                 self._taken_back.append((entry.event.seq, entry.seq))
                 self.past.talk = self._told_anew(entry.seq)
-                self.past.talk.steps.append(self._note(entry.event.seq, entry.seq))
+                self.past.talk.steps += self._note(entry.event.seq, entry.seq)
                 continue
             self.past.take(entry)
             self.past.talk.made.take(entry)
@@ -305,12 +335,13 @@ class Memory:
             if any(first < entry.seq < last for first, last in self._taken_back):
                 continue
             if isinstance(entry.event, Rewound):
-                talk.steps.append(self._note(entry.event.seq, entry.seq))
+                talk.steps += self._note(entry.event.seq, entry.seq)
             talk.take(entry)
         return talk
 
-    def _note(self, seq: int, mark: int) -> TaskStep:
-        return TaskStep(task=f"({note_on(self._read(seq), seq, mark)})")
+    def _note(self, seq: int, mark: int) -> list[MemoryStep]:
+        note = note_on(self._read(seq), seq, mark)
+        return [TaskStep(task=f"({note})")] if note else []
 
 
 def recall(entries: Iterable[Entry]) -> Recalled:

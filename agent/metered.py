@@ -6,6 +6,7 @@ again, and max_tokens bounds the reply. A call whose bound does not fit is not m
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ from typing import Any, Protocol
 
 from agent.books import Books
 from agent.events import MoneyReleased, MoneySettled
-from agent.models.deltas import Cancel, Delta, Done, Reasoning, Restarted, Text, Thinker, Usage
+from agent.models.deltas import Broken, Cancel, Delta, Done, NotAsked, Reasoning, Restarted, Text, Thinker, Usage
 from agent.models.prices import Prices
 from agent.models.router import plain_messages
 from tools.cards import Answer, RaiseCap
+from tools.desk import Problem
 
 REPLY_TOKENS = 16_384  # the longest reply that is paid for, thought included
 SHORTEST_REPLY = 2_048  # less is not worth asking for; rather the cap is raised
@@ -26,6 +28,7 @@ BYTES_PER_TOKEN = 3  # for the estimate of a call whose usage nobody told; most 
 CAP_STEP = 500_000  # micro-dollars by which a new cap is proposed
 NO_USAGE = "estimate: the provider told no usage"
 BROKE_OFF = "estimate: the call broke off"
+BROKE_OFF_COUNTED = "usage and list price: the call broke off"
 BY_USAGE = "usage and list price"
 CUT_SHORT = "worst case: the app ended during the call"
 
@@ -100,7 +103,8 @@ class Purse:
         answer, agreed = self._ask(request)
         if answer.verdict == "no":
             raise CapReached
-        self._books.set_budget(agreed.cap_micro_usd, "thinking")
+        with contextlib.suppress(Problem):  # less than is held by now: it does not fit, and is asked for again
+            self._books.set_budget(agreed.cap_micro_usd, "thinking")
         return ""
 
 
@@ -111,8 +115,10 @@ def settle_what_was_cut_short(books: Books) -> None:
 
 
 @dataclass
-class _Counted:
-    """The last request that the provider counted: what comes after its text is new."""
+class Counted:
+    """The last request that the provider of a model counted: what comes after its text is new."""
+
+    model: str = ""
 
     text: str = ""
     tokens: int = 0
@@ -121,10 +127,18 @@ class _Counted:
 class Metered:
     """A model each of whose calls is paid from a purse."""
 
-    def __init__(self, model: Thinker, prices: Prices, purse: Purse, window: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Thinker,
+        prices: Prices,
+        purse: Purse,
+        window: int | None = None,
+        counted: Counted | None = None,
+    ) -> None:
+        """window: tokens. counted: kept over the runs of a session, so that a new run need not guess anew."""
         self._model, self._prices, self._purse = model, prices, purse
-        self.window = window  # tokens
-        self._counted = _Counted()
+        self.window = window
+        self._counted = counted or Counted()
 
     @property
     def model_id(self) -> str:
@@ -150,6 +164,9 @@ class Metered:
                 match delta:
                     case Text(said) | Reasoning(said):
                         call.said += len(said.encode())
+                    case Broken(usage=usage):
+                        call.broke(usage)
+                        continue
                     case Restarted():
                         call.end_early(refused=not call.said)
                         yield delta
@@ -158,8 +175,12 @@ class Metered:
                     case Done(usage=usage):
                         call.end(usage)
                         if usage.input_tokens is not None:
-                            self._counted = _Counted(text, usage.input_tokens)
+                            known = self._counted
+                            known.model, known.text, known.tokens = self.model_id, text, usage.input_tokens
                 yield delta
+        except NotAsked:
+            call.end_early(refused=True)
+            raise
         except Exception:  # the server refused or failed for good
             call.end_early(refused=not call.said)
             raise
@@ -176,7 +197,7 @@ class Metered:
         """No more tokens than this can be counted for the request."""
         slack = SLACK_TOKENS + SLACK_PER_MESSAGE * messages
         known = self._counted
-        if known.text and text.startswith(known.text):
+        if known.model == self.model_id and known.text and text.startswith(known.text):
             return known.tokens + len(text[len(known.text) :].encode()) + slack
         return len(text.encode()) + slack
 
@@ -188,10 +209,11 @@ class _Call:
         self._purse, self._prices, self._most, self._model = purse, prices, most, model
         self._input = len(text.encode()) // BYTES_PER_TOKEN + 1
         self._hold = ""
+        self._counted = Usage()
         self.said = 0  # bytes
 
     def begin(self) -> None:
-        self.said = 0
+        self.said, self._counted = 0, Usage()
         self._hold = self._purse.hold(self._most, self._model)
 
     def end(self, usage: Usage) -> None:
@@ -199,8 +221,12 @@ class _Call:
         if usage.input_tokens is None or usage.output_tokens is None:
             self._purse.settle(hold, self._estimate(), NO_USAGE, usage)
         else:
-            cost = self._prices.cost(usage.input_tokens, usage.output_tokens, usage.cached_tokens or 0)
-            self._purse.settle(hold, cost, BY_USAGE, usage)
+            self._purse.settle(hold, self._cost(usage), BY_USAGE, usage)
+
+    def broke(self, usage: Usage) -> None:
+        """Something was said before it broke off, so it is no refusal; what the provider counted is known better."""
+        self.said = max(self.said, 1)
+        self._counted = usage
 
     def end_early(self, *, refused: bool) -> None:
         """Nothing is owed for a call that was refused; what broke off is reckoned from what was heard."""
@@ -209,8 +235,13 @@ class _Call:
             return
         if refused:
             self._purse.release(hold)
+        elif self._counted.input_tokens is not None and self._counted.output_tokens is not None:
+            self._purse.settle(hold, self._cost(self._counted), BROKE_OFF_COUNTED, self._counted)
         else:
             self._purse.settle(hold, self._estimate(), BROKE_OFF, Usage())
+
+    def _cost(self, usage: Usage) -> int:
+        return self._prices.cost(usage.input_tokens or 0, usage.output_tokens or 0, usage.cached_tokens or 0)
 
     def _estimate(self) -> int:
         return min(self._most, self._prices.cost(self._input, self.said // BYTES_PER_TOKEN + 1))

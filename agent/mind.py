@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from agent.books import Books
 from agent.events import Entry, ModelChosen
-from agent.metered import Metered, Purse
+from agent.metered import Counted, Metered, Purse
 from agent.minds import Wish
 from agent.models.deltas import Thinker
 from agent.models.prices import Prices
@@ -20,6 +20,7 @@ class Mind:
     def __init__(self, outside: Outside, books: Books, entries: Sequence[Entry]) -> None:
         self._outside, self._books = outside, books
         self._chosen = next((e.event for e in reversed(entries) if isinstance(e.event, ModelChosen)), None)
+        self._counted = Counted()
         self._bill_is_readable = True
         self._lock = threading.Lock()
 
@@ -46,7 +47,7 @@ class Mind:
                 f"Nobody says what {chosen.model} costs, so no limit can be kept.", "Pick another model or provider."
             )
         prices = Prices(chosen.input_price, chosen.output_price, chosen.cached_price)
-        return Metered(model, prices, Purse(self._books, ask, other), chosen.window)
+        return Metered(model, prices, Purse(self._books, ask, other), chosen.window, self._counted)
 
     def reconcile(self) -> None:
         """Correct what thinking has cost to what the bill says, once the bill knows of every call that was charged.

@@ -113,6 +113,8 @@ class Minds:
         settings = self._settings
         on_router = chosen.base_url == settings.places.router_url
         may = whose_token(self._token_of(owner), settings) != "nobody" if on_router else self._is_here(chosen.base_url)
+        if on_router and may:
+            chosen = self._repriced(chosen)
         if chosen.wish:
             return chosen if may else self.choose(owner, Wish())
         default = settings.model_id
@@ -148,6 +150,17 @@ class Minds:
             wish=wish,
             note=note,
         )
+
+    def _repriced(self, chosen: ModelChosen) -> ModelChosen:
+        """The same model at the same provider, at today's price. Where nobody tells one, the last known holds."""
+        try:
+            now = self.choices.catalogue.resolve(chosen.model)
+        except Problem:
+            return chosen
+        if now.model_id != chosen.model or now.price_in is None or now.price_out is None:
+            return chosen
+        prices = {"input_price": now.price_in, "output_price": now.price_out, "cached_price": now.price_cached}
+        return chosen.model_copy(update=prices)
 
     def _is_here(self, base_url: str) -> bool:
         if base_url == EMBEDDED:

@@ -74,7 +74,7 @@ def parse_reply(text: str, tool_calls: Sequence[tuple[str, str]] = (), tool_name
     tool_calls: (name, arguments as JSON), found by the provider; they count when the text holds no code.
     tool_names: the tools there are, for calls that name another one; empty: any name goes.
     """
-    parts = list(islice(_parts(text[_thinking_end(text) :]), MAX_PARTS))
+    parts = list(islice(_parts(without_thought(text)), MAX_PARTS))
     kinds = {part.kind for part in parts}
     calls = [*(_hermes(part.text) for part in parts if part.kind == "call"), *tool_calls]
     hint = INVENTED if "invented" in kinds else ""
@@ -89,6 +89,11 @@ def parse_reply(text: str, tool_calls: Sequence[tuple[str, str]] = (), tool_name
         return Reply(thought, code, trouble or hint)
     missing = NO_PYTHON if "foreign" in kinds else NO_CODE if thought else ONLY_THOUGHT if text.strip() else EMPTY
     return Reply(thought, None, f"{hint} {_HOW}" if hint else missing)
+
+
+def without_thought(text: str) -> str:
+    """From where the thought ends whose opening the model did not write itself."""
+    return text[_thinking_end(text) :]
 
 
 def _thinking_end(text: str) -> int:

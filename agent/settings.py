@@ -41,6 +41,10 @@ class Settings:
     owner_cap_per_visitor: int = 100_000  # micro-dollars per visitor and UTC day
     owner_cap_per_day: int = 2_000_000  # micro-dollars per UTC day, all visitors together
 
+    def __post_init__(self) -> None:
+        # One server has one address: its key goes by it.
+        object.__setattr__(self, "model_base_url", self.model_base_url.strip().rstrip("/"))
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         on_space = "SPACE_ID" in environ

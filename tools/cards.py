@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
 
 
 class _Value(BaseModel):
@@ -154,10 +154,17 @@ class RaiseCap(_Value):
     """The next model call may cost more than is left for thinking: stop, or a new cap. Micro-dollars."""
 
     kind: Literal["raise_cap"] = "raise_cap"
-    cap_micro_usd: int = Field(ge=0)  # the proposed one; the user may change it
     spent_micro_usd: int
     needed_micro_usd: int  # the most the next call can cost
+    cap_micro_usd: int = Field(ge=0)  # the proposed one; the user may change it
     model: str = ""
+
+    @field_validator("cap_micro_usd")
+    @classmethod
+    def _not_below_what_is_spent(cls, cap: int, known: ValidationInfo) -> int:
+        if cap < known.data.get("spent_micro_usd", 0):
+            raise ValueError("that is less than what is spent already")
+        return cap
 
 
 class GoOn(_Value):

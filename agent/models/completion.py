@@ -47,6 +47,11 @@ class Completion:
                 yield delta
             self._take_calls(said.get("tool_calls"))
 
+    @property
+    def broken(self) -> Usage | None:
+        """If it breaks off here: what was counted so far; None when nothing was said."""
+        return self._usage if self._size or self._usage != Usage() else None
+
     def done(self, provider: str) -> Done:
         calls = tuple(ToolCall(name, "".join(pieces)) for name, pieces in self._calls.values() if name)
         return Done(self.finish_reason or "stop", self._usage, provider, calls)

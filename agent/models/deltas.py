@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tools.desk import Stopped
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -47,6 +49,13 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """The reply broke off after something was said; another attempt or the failure follows. For who pays."""
+
+    usage: Usage  # what the provider had counted by then
+
+
+@dataclass(frozen=True, slots=True)
 class ToolCall:
     """A call in the provider's own form. arguments is what the model wrote, JSON if it kept to the rules."""
 
@@ -64,7 +73,11 @@ class Done:
     tool_calls: tuple[ToolCall, ...] = ()
 
 
-Delta = Text | Reasoning | Restarted | Waiting | Done
+Delta = Text | Reasoning | Broken | Restarted | Waiting | Done
+
+
+class NotAsked(Stopped):
+    """Stop came before the request was sent, so nothing is owed for it."""
 
 
 class Cancel:

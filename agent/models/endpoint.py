@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from agent.models.completion import MAX_REPLY, Completion, ReplyTooLong
-from agent.models.deltas import Delta, Done, Reasoning, Text
+from agent.models.deltas import Delta, Done, Reasoning, Text, Usage
 from agent.models.faults import Fault, explain, fault_in, fault_of_answer, wait_asked_for
 from agent.models.sse import EventReader, EventTooLong
 from tools.desk import Problem
@@ -43,6 +43,7 @@ class Failed(Exception):
     def __init__(self, problem: Problem, passes: bool = True, wait: float | None = None) -> None:
         super().__init__(problem.message)
         self.problem, self.passes, self.wait = problem, passes, wait
+        self.broken: Usage | None = None  # what was counted of a reply that had begun
 
 
 class _Wire(NamedTuple):
@@ -96,16 +97,20 @@ class Endpoint:
         """Post body; tell what is said as it comes. Runs on wire().loop. Raises Failed."""
         while True:
             asked = {field: value for field, value in body.items() if field not in self._refused}
+            completion = Completion()
+            content = json.dumps(asked, ensure_ascii=False).encode("utf-8", "replace")
             try:
-                return await self._reply(json.dumps(asked, ensure_ascii=False).encode("utf-8", "replace"), tell)
+                return await self._reply(content, completion, tell)
+            except Failed as failed:
+                failed.broken = completion.broken
+                raise
             except _Unwanted as unwanted:
                 fields = unwanted.fields & asked.keys()
                 if not fields:
                     raise unwanted.failed from None
                 self._refused |= fields
 
-    async def _reply(self, content: bytes, tell: Tell) -> Done:
-        completion = Completion()
+    async def _reply(self, content: bytes, completion: Completion, tell: Tell) -> Done:
         kind = provider = ""
         try:
             async with (

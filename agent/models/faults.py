@@ -33,6 +33,9 @@ _TOO_LONG = re.compile(
     r"|exceed\w* (?:the )?(?:max(?:imum)?|model).{0,30}(?:length|tokens?|limit)|tokens in request more than max"
     r"|reduce the length of the (?:messages|prompt|input)|token (?:count|limit).{0,40}exceed"
     r"|inputs`? ?(?:tokens|length)?.{0,30}must (?:be|have) .{0,10}(?:<=|less|fewer)|too large for model"
+    r"|range of input length should be|(?:input|prompt|context)_?too_?long|reduce your prompt|number of tokens.{0,40}exceed"
+    r"|context (?:window|length|size|limit).{0,20}(?:reached|overflow)|(?:prompt|input|sequence|request)\b.{0,30}longer than the maximum"
+    r"|(?:prompt|input|sequence|request)\b.{0,20}\d{3,9}\)?(?: tokens)?.{0,20}(?:> ?max|maximum is \d{3,9})"
 )
 _REPLY_TOO_LONG = re.compile(
     r"max(?:_completion|_new|_output)?_tokens\W.{0,80}?(?:must be|less than|at most|exceed|too large|valid range|maximum)"
@@ -44,10 +47,13 @@ _WINDOW = [
     for pattern in (
         rf"n_ctx: {_N}",
         rf"\+ \d+ > {_N}",
+        rf"> ?max\w*(?: length)? ?\(?{_N}",
         rf"(?:context|prompt|sequence|model) (?:length|window|size|limit)(?: is| of|:)? ?(?:just )?\(?{_N}",
         rf"model token limit: {_N}",
         rf"(?:>|<=) ?{_N}(?! ?[-+\d])",
         rf"(?:limit is|less than|allowed \(|: limit) ?{_N}",
+        rf"max(?:imum)?(?: allowed| is| length)? ?\(?{_N}",
+        rf"input length should be \[\d+ {_N}",
     )
 ]
 _TOKENS = [
@@ -119,7 +125,9 @@ def fault_in(chunk: dict[str, Any], status: int | None = None) -> Fault | None:
     status: of the HTTP answer, when it was an error; in a stream the error itself may name one.
     """
     error = chunk.get("error")
-    if not error and status is None:
+    if (
+        not error and status is None and chunk.get("object") != "error"
+    ):  # some put the error itself in the chunk's place
         return None
     inner: dict[str, Any] = error if isinstance(error, dict) else {}
     message = inner.get("message") or error or chunk.get("message") or chunk.get("detail") or ""

@@ -21,7 +21,7 @@ from smolagents.models import (
     get_tool_json_schema,
 )
 
-from agent.models.deltas import Cancel, Delta, Done, Reasoning, Restarted, Text, ToolCall, Usage
+from agent.models.deltas import Broken, Cancel, Delta, Done, NotAsked, Reasoning, Restarted, Text, ToolCall, Usage
 from agent.models.endpoint import Endpoint, Failed, wire
 from tools.desk import Problem, Stopped
 
@@ -163,19 +163,21 @@ class RouterModel(Model):
                 yield from self._attempt(body, cancel)
                 return
             except Failed as failed:
+                if failed.broken:
+                    yield Broken(failed.broken)
                 if attempt == self._attempts or not failed.passes:
                     raise failed.problem from None
                 wait = _backoff(attempt) if failed.wait is None else failed.wait
                 attempt += 1
                 yield Restarted(failed.problem.message, attempt, round(wait, 1))
                 if cancel.event.wait(wait):
-                    raise Stopped from None
+                    raise NotAsked from None
 
     def _attempt(self, body: dict[str, Any], cancel: Cancel) -> Iterator[Delta]:
         inbox: _Inbox = SimpleQueue()
         with cancel.waking(lambda: inbox.put(Stopped())):
             if cancel.is_set():
-                raise Stopped
+                raise NotAsked
             asking = asyncio.run_coroutine_threadsafe(self._ask(body, inbox), wire().loop)
             try:
                 while True:

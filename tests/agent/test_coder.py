@@ -168,3 +168,10 @@ def test_the_end_of_a_run_says_why_in_words(tmp_path: Path) -> None:
         assert end.why == "failed"
         assert "repeated itself" in end.message
         assert "Say what it should do differently" in end.message
+
+
+def test_a_model_that_only_speaks_is_not_asked_more_often_than_it_takes(tmp_path: Path) -> None:
+    with living(tmp_path, [code("plan(['Train'])"), *[Reply("It is done.")] * 9]) as (session, server):
+        assert done(session, "Go").answer == "It is done."
+        assert len(events(session, Guarded)) == 2
+        assert len(server.requests) == 1 + 4  # told how to act, nudged twice, and then taken at its word

@@ -9,7 +9,7 @@ from agent.events import Compacted, DemandsSet, Guarded, StepEnded
 from agent.memory import Memory, Summary
 from agent.models.faults import TooLong
 from tests.agent.coding import DEMANDS, HELD, working
-from tests.agent.living import code
+from tests.agent.living import code, done, living
 from tests.doubles.model_server import Asked, Reply
 from tests.doubles.windowed import SUMMARISE, Windowed
 
@@ -152,3 +152,41 @@ def test_one_huge_step_gives_way_whole(tmp_path: Path) -> None:
         assert work.run(TASK) == "Done."
         assert work.events(Compacted)[0].step == 1
         assert model.refused == 0
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "I write `<code>` blocks. What counts: the id is ada/pets, and the loss was 0.3 after two epochs of three.",
+        "<code>\nWhat counts: the id is ada/pets, and the loss was 0.3 after two epochs of three.\n</code>",
+        "Let me think. A secret thought.\n</think>\nWhat counts: the id is ada/pets, and the loss was 0.3.",
+    ],
+)
+def test_a_summary_in_an_odd_form_is_kept_whole_and_without_thought(tmp_path: Path, said: str) -> None:
+    model = Windowed(WINDOW, lambda n: step(n, 40), summary=lambda _: Reply(said))
+    with working(tmp_path, model, window=WINDOW) as work:
+        work.run(TASK)
+        summary = work.events(Compacted)[0].summary
+        assert "the id is ada/pets, and the loss was 0.3" in summary
+        assert "secret thought" not in summary
+        assert "<code>" not in summary
+
+
+def test_half_a_reply_that_ran_out_of_window_is_not_sent_back(tmp_path: Path) -> None:
+    refusal = {"message": "maximum context length is 9000 tokens, your messages resulted in 10500 tokens", "code": 400}
+    broken = Reply("I was about to say", break_after=3, breaks="error", error=refusal)
+    steps = [code(f"print({n}, 'Abc1 def ' * 1_000)") for n in range(4)]
+    with working(tmp_path, [*steps, broken, Reply("One to four."), code("final_answer('Done.')")]) as work:
+        assert work.run("Go") == "Done."
+        assert len(work.events(Compacted)) == 1
+        assert all("was about" not in str(asked.body["messages"]) for asked in work.server.requests)
+
+
+def test_a_window_that_the_instructions_fill_is_said_to_be_too_small(tmp_path: Path) -> None:
+    with living(tmp_path, [Reply("Hi")]) as (session, server):
+        server.models[0] = {"id": "scripted", "owned_by": "vllm", "max_model_len": 2_048}
+        end = done(session, "Go")
+        assert end.why == "failed"
+        assert "own instructions" in end.message
+        assert "2,048" in end.message
+        assert not server.requests

@@ -273,11 +273,33 @@ def test_every_way_to_say_too_long_is_understood(who: str) -> None:
     assert problem.reply is None
 
 
+@pytest.mark.parametrize(
+    ("words", "window"),
+    [
+        ("<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]", 30_720),
+        ("InputTooLong", None),
+        ("The context window limit was reached.", None),
+        ("Number of tokens in request exceeds the allowed size", None),
+        ("prompt has 9000 tokens, but the maximum is 8192", 8_192),
+        ("sequence length (9000) > max length (8192)", 8_192),
+        ("input is longer than the maximum allowed 8192 tokens", 8_192),
+    ],
+)
+def test_rarer_words_for_it_are_understood_too(words: str, window: int | None) -> None:
+    fault = fault_of_answer(400, json.dumps({"error": {"message": words}}).encode())
+    assert fault.excess
+    assert fault.excess.window == window
+
+
 def test_it_is_understood_in_the_middle_of_a_stream_too() -> None:
     fault = fault_in(openai("the request exceeds the available context size", code=500))
     assert fault
     assert fault.excess
     assert not fault.passes
+    bare = fault_in({"object": "error", "message": "This model's maximum context length is 4096 tokens.", "code": 400})
+    assert bare
+    assert bare.excess
+    assert bare.excess.window == 4096
 
 
 @pytest.mark.parametrize(

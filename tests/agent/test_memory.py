@@ -3,6 +3,7 @@ from __future__ import annotations
 from smolagents import ActionStep, TaskStep
 
 from agent.events import (
+    ApprovalAnswered,
     ApprovalAsked,
     CodeWritten,
     Compacted,
@@ -22,7 +23,7 @@ from agent.events import (
     UserSaid,
 )
 from agent.memory import Memory, Recalled, Summary, recall
-from tools.cards import Demand, FileMade, PlanMade, Question, Todo
+from tools.cards import Answer, Demand, FileMade, PlanMade, Question, Todo
 
 
 def remembered(*events: Event) -> Recalled:
@@ -45,7 +46,10 @@ def test_a_conversation_comes_back_as_it_was() -> None:
     assert isinstance(task, TaskStep)
     assert task.task == "Train it\n\n(Uploaded files: uploads/data.csv)"
     assert isinstance(step, ActionStep)
-    assert (step.model_output, step.observations) == ("I look.\n<code>\nx = 1\n</code>", "(no output)")
+    assert (step.model_output, step.observations) == (
+        "I look.\n<code>\nx = 1\n</code>",
+        "(no output)\n(Your answer was: Done.)",
+    )
     assert isinstance(more, TaskStep)
     assert (past.runs, past.last_step, past.open_run) == (2, 1, "r2")
 
@@ -212,3 +216,32 @@ def test_a_long_reply_without_code_is_not_remembered_whole() -> None:
         StepEnded(step=1, seconds=1.0, observation="Write code."),
     )
     assert len(texts(past)) < 10_000
+
+
+def test_what_the_user_answered_is_kept_word_for_word_as_what_they_wrote() -> None:
+    question = Question(question="Which metric?")
+    start, *rest = a_step(1)
+    asked = ApprovalAsked(approval="a1", call="c1", request=question)
+    answer = Answer(verdict="yes", text="Macro-F1,\nand nothing else")
+    answered = ApprovalAnswered(approval="a1", answer=answer, by="user", request=question)
+    past = remembered(ASKED, start, asked, answered, *rest, *a_step(2), SUMMARISED)
+    [kept] = past.steps
+    assert isinstance(kept, Summary)
+    assert "Macro-F1,\nand nothing else" in texts(past)
+    assert "Which metric?" in texts(past)
+
+
+def test_an_answer_that_only_a_variable_held_is_remembered() -> None:
+    past = remembered(ASKED, *a_step(1), RunEnded(run="r1", why="answered", answer="Accuracy is 0.91."))
+    assert texts(past).count("Accuracy is 0.91.") == 1
+    said = TextSaid(step=1, text="Accuracy is 0.91.")
+    end = StepEnded(step=1, seconds=1.0)
+    past = remembered(ASKED, STEP[0], said, end, RunEnded(run="r1", why="answered", answer="Accuracy is 0.91."))
+    assert texts(past).count("Accuracy is 0.91.") == 1
+
+
+def test_words_alone_leave_nothing_behind_when_they_are_taken_back() -> None:
+    first: tuple[Event, ...] = (ASKED, *a_step(1), RunEnded(run="r1", why="answered"))
+    spoken = (StepStarted(run="r2", step=2, model="m"), TextSaid(step=2, text="No."), StepEnded(step=2, seconds=1.0))
+    past = remembered(*first, UserSaid(run="r2", text="Why?"), *spoken, Rewound(seq=len(first)))
+    assert texts(past) == texts(remembered(*first))

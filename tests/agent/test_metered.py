@@ -21,7 +21,7 @@ from agent.metered import (
     Purse,
     settle_what_was_cut_short,
 )
-from agent.models.deltas import Cancel, Delta, Done, Restarted, Text, Usage
+from agent.models.deltas import Cancel, Delta, Done, NotAsked, Restarted, Text, Usage
 from agent.models.prices import Prices
 from tools.cards import Answer, RaiseCap
 from tools.desk import Problem, Stopped
@@ -144,6 +144,14 @@ def test_stop_charges_what_was_asked_and_heard() -> None:
     [(cost, source)] = money.settled()
     assert source == BROKE_OFF
     assert cost >= 500 // 3 * 15
+    assert money.held == 0
+
+
+def test_stop_before_the_next_attempt_is_sent_costs_nothing_more() -> None:
+    money = Money()
+    with pytest.raises(Stopped):
+        heard(money, Spoken(Restarted("503", 2, 5.0), NotAsked()))
+    assert money.settled() == []
     assert money.held == 0
 
 

@@ -101,6 +101,24 @@ def test_a_model_picked_once_stays_over_a_restart_and_a_new_default(tmp_path: Pa
             assert server.requests[0].body["model"] == "ada/thinker:small"
 
 
+def test_a_price_that_has_changed_is_paid_from_the_next_start_on_and_the_provider_stays(tmp_path: Path) -> None:
+    with ModelServer([FINAL] * 3, models=[LISTED]) as server:
+        with app(tmp_path, server, hf_token=SECRET, thinking_micro_usd=5_000_000) as it:
+            session = it.create("local")
+            done(session, "Go")
+            id = session.id
+        dearer = {"provider": "swift", "status": "live", "context_length": 200_000}
+        quicker = {"provider": "quick", "status": "live", "context_length": 200_000, "throughput": 900}
+        priced = [dearer | {"pricing": {"input": 30, "output": 150}}, quicker | {"pricing": {"input": 1, "output": 1}}]
+        server.models[0] = {**LISTED, "providers": priced}
+        with app(tmp_path, server, hf_token=SECRET, thinking_micro_usd=5_000_000) as it:
+            session = it.open(id, "local")
+            done(session, "Go on")
+            assert chosen(session) == ["ada/thinker:swift"] * 2
+            first, second = events(session, MoneySettled)
+            assert second.micro_usd == 10 * first.micro_usd
+
+
 def test_a_default_that_is_another_now_is_followed(tmp_path: Path) -> None:
     other = {**LISTED, "id": "bo/other"}
     with ModelServer([FINAL] * 3, models=[LISTED, other]) as server:
@@ -123,6 +141,14 @@ def test_a_set_server_never_sees_the_hugging_face_token(tmp_path: Path) -> None:
             assert SECRET not in str(asked_with(server))
             assert events(session, ModelChosen)[0].free
             assert events(session, MoneySettled) == []
+
+
+def test_a_slash_at_the_end_of_the_set_address_does_not_lose_the_key(tmp_path: Path) -> None:
+    with ModelServer([FINAL]) as server:
+        own = {"model_base_url": f"{server.base_url}/", "model_api_key": "own-key", "model_id": "local"}
+        with app(tmp_path, server, **own, places=Places(hf_endpoint=server.base_url)) as it:
+            assert done(it.create("local"), "Go").why == "answered"
+            assert asked_with(server) == ["Bearer own-key"]
 
 
 def test_an_address_that_nobody_offered_is_not_asked(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.events import ApprovalAsked, BudgetSet, ModelChosen, MoneyCorrected, MoneyReserved, MoneySettled, RunEnded
+from agent.metered import BROKE_OFF, BROKE_OFF_COUNTED, BY_USAGE
 from agent.minds import Wish
 from agent.session import Session
 from tests.agent.living import LISTED, code, done, ended, events, everything, paid, wait_for
@@ -140,3 +141,48 @@ def test_stop_at_the_card_stops_the_run(tmp_path: Path) -> None:
         session.stop()
         assert ended(session, run).why == "stopped"
         assert len(events(session, RunEnded)) == 1
+
+
+def test_a_new_limit_below_what_is_spent_is_refused_and_the_card_stays(tmp_path: Path) -> None:
+    dear = replace(code("x = 1"), input_tokens=90_000)
+    with paid(tmp_path, [dear, FINAL], thinking_micro_usd=300_000) as (session, _):
+        run = session.send("Go")
+        card = wait_for(session, ApprovalAsked)
+        with pytest.raises(Problem, match="less than what is spent"):
+            session.answer(card.approval, Answer(verdict="yes", edits={"cap_micro_usd": 5}))
+        session.answer(card.approval, Answer(verdict="yes", edits={"cap_micro_usd": 2_000_000}))
+        assert ended(session, run).why == "answered"
+
+
+def test_stop_while_waiting_for_a_failed_server_costs_nothing(tmp_path: Path) -> None:
+    with paid(tmp_path, [Reply(status=503, headers={"retry-after": "50"})]) as (session, _):
+        run = session.send("Go")
+        wait_for(session, MoneyReserved, lambda hold: hold.hold == "think-2")
+        session.stop()
+        assert ended(session, run).why == "stopped"
+        assert events(session, MoneySettled) == []
+
+
+def test_a_reply_that_breaks_off_is_charged_by_what_the_provider_had_counted(tmp_path: Path) -> None:
+    broken = Reply("word " * 50, usage="every", input_tokens=5_000, break_after=30)
+    with paid(tmp_path, [broken, FINAL]) as (session, _):
+        assert done(session, "Go").why == "answered"
+        first, second = events(session, MoneySettled)
+        assert (first.micro_usd, first.source) == (5_000 * 3 + 30 * 15, BROKE_OFF_COUNTED)
+        assert second.source == BY_USAGE
+
+
+def test_a_native_call_that_breaks_off_is_no_refusal(tmp_path: Path) -> None:
+    broken = Reply(tool_calls=[("plan", '{"todos": [')], break_after=1)
+    with paid(tmp_path, [broken, FINAL]) as (session, _):
+        assert done(session, "Go").why == "answered"
+        assert [event.source for event in events(session, MoneySettled)] == [BROKE_OFF, BY_USAGE]
+
+
+def test_a_new_run_holds_no_more_than_the_one_before_for_what_was_counted_already(tmp_path: Path) -> None:
+    long = [code(f"print({n}, 'Abc1 def ' * 1_000)") for n in range(4)]
+    with paid(tmp_path, [*long, FINAL, FINAL]) as (session, _):
+        done(session, "Go")
+        done(session, "Go on")
+        *_, last, first = [hold.micro_usd for hold in events(session, MoneyReserved)]
+        assert first - last < 30_000
