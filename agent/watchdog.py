@@ -40,7 +40,7 @@ PATIENCE_PART = 0.45  # of all steps
 PATIENCE = 12  # values, at least; where the number of steps is unknown PATIENCE_ALONE
 PATIENCE_ALONE = 120
 LEARNED = 0.07  # share of the beginning; less is how often each answer comes, which any model learns first
-CAUTION = 1.3
+CAUTION = 0.3
 SIGNIFICANT = 2.3  # standard errors by which another measurement must have become better
 
 # hang: silence against the rhythm so far. Pauses that were seen are no hang, unless they are SEEN times as long.
@@ -160,17 +160,17 @@ class Watch:
 
     def _divergence(self) -> list[Alarm]:
         values = self._loss.values
-        if self._rewarded or len(values) < BASIS + WINDOW:
+        if self._rewarded or len(values) < BASIS + 2:
             return []  # the loss of learning by reward rises as a matter of course
         now, began, lowest = median(values[-WINDOW:]), median(values[:BASIS]), min(values[:BASIS])
-        self._best = min(self._best, now)
+        self._best = min(self._best, now, began)  # a rate far too high is worst within the first WINDOW
         jump = _jump(values)
         learned = max(0.0, began - self._best)
         scale = max(abs(lowest), learned)
         risen = now - lowest > max(RISE * scale, NOISES * jump) and now > began
-        far = min(values[-2:]) - began > EXTREME * max(scale, jump)
+        far = min(values[-2:]) - began > EXTREME * max(scale, _jump(values[:-2]))  # an explosion is no ordinary jump
         lost = learned > max(CLEAR * jump, 0.3 * abs(began)) and now - self._best > LOST * learned
-        steady = min(values[-WINDOW:]) > self._best + 0.5 * (now - self._best)
+        steady = len(values) >= BASIS + WINDOW and min(values[-WINDOW:]) > self._best + 0.5 * (now - self._best)
         shown = min(values[-2:]) if far else now
         words = f"loss is {shown:.4g}{self._here()}; it began at {lowest:.4g} and had come down to {self._best:.4g}."
         return self._when(far or ((risen or lost) and steady), "divergence", words, over=now < began)
@@ -184,7 +184,8 @@ class Watch:
         if not long or self._rewarded or self._firing & {"divergence", "nan"}:
             return []
         tenth, third = max(BASIS, len(values) // 10), max(5, len(values) // 3)
-        early, late = values[:tenth], values[-third:]
+        cap = max(values[:BASIS])  # to come down from a spike is no progress
+        early, late = [min(cap, value) for value in values[:tenth]], values[-third:]
         fall, error = _fall(early, late)
         better = self._better.values
         half = len(better) // 2
