@@ -84,8 +84,8 @@ def test_an_explosion_is_not_measured_by_itself() -> None:
 
 
 def test_the_noise_of_a_long_warm_up_is_seldom_a_divergence() -> None:
-    runs = [losses(lambda n: 0.95, steps=60, noise=0.17, seed=seed) for seed in range(50)]
-    assert sum(bool(watched(points, total=200)) for points in runs) <= 3
+    runs = [losses(lambda n: 0.95, steps=60, noise=0.17, seed=seed) for seed in range(20)]
+    assert sum(bool(watched(points, total=200)) for points in runs) <= 1
 
 
 def test_a_spike_that_recovers_is_honest() -> None:
@@ -104,8 +104,8 @@ def test_a_loss_that_stays_where_it_began_is_no_progress(noise: float) -> None:
 
 
 def test_no_progress_is_seen_through_the_noise_of_small_batches() -> None:
-    runs = [watched(losses(lambda n: 1.0, steps=60, noise=0.15, seed=seed), total=60) for seed in range(50)]
-    assert sum([one.rule for one in alarms][:1] == ["no_progress"] for alarms in runs) >= 43
+    runs = [watched(losses(lambda n: 1.0, steps=60, noise=0.15, seed=seed), total=60) for seed in range(20)]
+    assert sum([one.rule for one in alarms][:1] == ["no_progress"] for alarms in runs) >= 17
 
 
 def test_coming_down_from_a_spike_of_the_beginning_is_no_progress() -> None:
