@@ -31,7 +31,8 @@ BASIS = 3  # values whose middle is taken for where the loss began
 RISE = 0.35  # above the beginning, as a share of the largest of |beginning|, what had been learned, and ...
 NOISES = 4.0  # ... this many times the ordinary jump between values, which is about their standard deviation
 EXTREME = 10.0  # times that share, and two values are enough
-LOST = 0.9  # or this share of all that had been learned is gone, and it was clearly learned
+LOST = 0.9  # or this share of all that had been learned is gone, and it was clearly learned; LEARNED, where all of
+# the window is EXTREME times the best: a rate too high for Adam falls from far above before it climbs without end
 CLEAR = 8.0  # ordinary jumps that make a fall clear
 
 # no progress: a slow start is honest (warm-up, parity-like tasks learn nothing for a third of their steps), and so is
@@ -171,7 +172,8 @@ class Watch:
         scale = max(abs(lowest), learned)
         risen = now - lowest > max(RISE * scale, NOISES * jump) and now > began
         far = min(values[-2:]) - began > EXTREME * max(scale, _jump(values[:-2]))  # an explosion is no ordinary jump
-        lost = learned > max(CLEAR * jump, 0.3 * abs(began)) and now - self._best > LOST * learned
+        gone, many = now - self._best, min(values[-WINDOW:]) > EXTREME * self._best > 0
+        lost = learned > max(CLEAR * jump, 0.3 * abs(began)) and gone > (LEARNED if many else LOST) * learned
         steady = len(values) >= BASIS + WINDOW and min(values[-WINDOW:]) > self._best + 0.5 * (now - self._best)
         shown = min(values[-2:]) if far else now
         words = f"loss is {shown:.4g}{self._here()}; it began at {lowest:.4g} and had come down to {self._best:.4g}."

@@ -77,6 +77,16 @@ def test_a_rate_so_high_that_the_loss_is_worst_at_once_diverges() -> None:
     assert [(one.rule, one.step) for one in alarms] == [("divergence", 8.0)]
 
 
+def test_a_loss_that_climbs_to_many_times_its_best_diverges_though_it_began_higher() -> None:
+    alarms = watched(losses(lambda n: 400 * 0.9**n + 1 if n < 60 else 1.1 ** (n - 60), noise=0.1))
+    assert [one.rule for one in alarms] == ["divergence"]
+    assert 90 < (alarms[0].step or 0) < 105
+
+
+def test_a_loss_near_nothing_may_be_many_times_its_best() -> None:
+    assert watched(losses(lambda n: 0.7 * 0.9**n if n < 80 else 0.01, noise=0)) == []
+
+
 def test_an_explosion_is_not_measured_by_itself() -> None:
     first = [2.5, 3.7, 31.0, 3_290.0, 264_000.0]
     alarms = watched(losses(lambda n: first[n - 1] if n <= len(first) else 3.0, steps=40, noise=0), total=40)
