@@ -26,8 +26,8 @@ UNKNOWN = 0.25  # relative spread of a pace known from a dry run alone
 
 # Quantiles of ln(actual / expected) / spread at 10 % and 90 %, by how much of the steps is done: up to .25, .6, 1.
 DONE = (0.25, 0.6)
-LOW = (-1.64, -1.79, -2.11)
-HIGH = (2.25, 2.02, 2.01)
+LOW = (-1.33, -1.60, -1.84)
+HIGH = (3.00, 2.02, 1.97)
 
 
 @dataclass(frozen=True)

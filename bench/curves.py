@@ -1,7 +1,8 @@
 """Small trainings that really run on this machine's CPU, honest ones and ones with a planted fault, and what they print.
 
 A millisecond of training stands for a second of a job, so that runs of a second have the rhythm of jobs of a quarter of an
-hour. Time is the process's own: what it computes and what it sleeps; what else the machine does has no part in it.
+hour. Time is the process's own: what it computes, and what it waits for, which is added to its clock and not waited for; what
+else the machine does has no part in it.
 A run is known by its kind and its seed.
 """
 
@@ -65,7 +66,7 @@ class _Run:
         self.label_noise = dice.choice([0.0, 0.0, 0.1, 0.3])
         self.form = dice.choice(["json", "dict", "pairs"])
         self.slower = dice.uniform(2.5, 4.0)
-        self.slept = self.wave = 0.0
+        self.waited = self.wave = 0.0
         optimizer, low, high = dice.choice(
             [("sgd", 0.02, 0.2), ("momentum", 0.005, 0.05), ("adam", 5e-4, 5e-3), ("adamw", 5e-4, 5e-3)]
         )
@@ -100,9 +101,9 @@ class _Run:
         began = time.process_time()
 
         def say(step: int, values: dict[str, float]) -> None:
-            curve.lines.append(((time.process_time() - began + self.slept) * SCALE, self._line(step, values)))
+            curve.lines.append(((time.process_time() - began + self.waited) * SCALE, self._line(step, values)))
 
-        self._sleep(self.starting)
+        self._wait(self.starting)
         model, sample, loss_of = self._task()
         optimizer = self._optimizer(model)
         faulty = self.kind in {"hang", "slows down", "lr jumps"}
@@ -110,21 +111,21 @@ class _Run:
         losses: list[float] = []
         for step in range(1, self.steps + 1):
             if self.kind == "hang" and step > self.at:
-                self._sleep(0.1)
+                self._wait(0.1)
                 break
             losses.append(self._step(step, model, sample, loss_of, optimizer))
             if step % self.log_every == 0:
                 mean = sum(losses[-self.log_every :]) / self.log_every
                 say(step, {"loss": mean, "learning_rate": self._rate(step)})
             self._pause(step, model, sample, loss_of, say)
-        curve.end = (time.process_time() - began + self.slept) * SCALE
+        curve.end = (time.process_time() - began + self.waited) * SCALE
         curve.took = self._took(losses)
         return curve
 
     def _step(self, step: int, model: nn.Module, sample: Any, loss_of: Any, optimizer: torch.optim.Optimizer) -> float:
         started = time.process_time()
         if step == 1:
-            self._sleep(self.first_step)
+            self._wait(self.first_step)
         for group in optimizer.param_groups:
             group["lr"] = self._rate(step)
         part = step / self.steps
@@ -140,16 +141,14 @@ class _Run:
                 model(inputs)
         took = time.process_time() - started
         if self.kind == "slows down" and step > self.at:  # a noisy neighbour, a data loader that starves
-            self._sleep(took * (self.slower - 1))
+            self._wait(took * (self.slower - 1))
         self.wave = 0.98 * self.wave + 0.2 * self.dice.gauss(0, 1)
         if self.wobble:
-            self._sleep(took * self.wobble * max(0.0, 1 + self.wave))
+            self._wait(took * self.wobble * max(0.0, 1 + self.wave))
         return float(loss.detach())
 
-    def _sleep(self, seconds: float) -> None:
-        began = time.perf_counter()
-        time.sleep(seconds)
-        self.slept += min(time.perf_counter() - began, 1.5 * seconds + 0.0002)
+    def _wait(self, seconds: float) -> None:
+        self.waited += seconds
 
     def _pause(self, step: int, model: nn.Module, sample: Any, loss_of: Any, say: Callable[..., None]) -> None:
         if self.eval_every and step % self.eval_every == 0:

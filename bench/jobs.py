@@ -28,8 +28,8 @@ from bench.curves import FAULTS, Curve, record, wanted, warm_up
 from bench.naive import EarlyStopping, NaiveWatch, tqdm_remaining
 from tools.jobs.metrics import MetricReader
 
-CALIBRATION, HELD_BACK = 10_000, 50_000  # first seeds
-HONEST, EACH_FAULT = 220, 25
+CALIBRATION, HELD_BACK = 10_000, 70_000  # first seeds
+HONEST, EACH_FAULT = 220, 60
 PRICE = 1_000_000  # micro-dollars an hour
 TICK = 20.0  # seconds of a job between two looks at the clock
 WAITED = 6 * 3600.0  # seconds a hang is given to be noticed

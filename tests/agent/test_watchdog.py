@@ -25,8 +25,8 @@ def watched(points: Iterable[Point], total: float | None = 200, terms: Terms = T
     return alarms
 
 
-def losses(of: Callable[[int], float | None], steps: int = 200, noise: float = 0.02) -> list[Point]:
-    dice = random.Random(0)
+def losses(of: Callable[[int], float | None], steps: int = 200, noise: float = 0.02, seed: int = 0) -> list[Point]:
+    dice = random.Random(seed)
     values = ((of(n), dice.gauss(0, noise)) for n in range(1, steps + 1))
     return [{"loss": None if value is None else value + jitter} for value, jitter in values]
 
@@ -71,6 +71,33 @@ def test_a_loss_that_falls_back_to_where_it_began_diverges() -> None:
     assert [one.rule for one in alarms] == ["divergence"]
 
 
+def test_a_rate_so_high_that_the_loss_is_worst_at_once_diverges() -> None:
+    first = [4.2, 9.7, 16.6, 22.1, 22.2, 19.4, 16.4, 14.7]
+    alarms = watched(losses(lambda n: first[n - 1] if n <= len(first) else 10.0, steps=20, noise=0), total=20)
+    assert [(one.rule, one.step) for one in alarms] == [("divergence", 8.0)]
+
+
+def test_a_loss_that_climbs_to_many_times_its_best_diverges_though_it_began_higher() -> None:
+    alarms = watched(losses(lambda n: 400 * 0.9**n + 1 if n < 60 else 1.1 ** (n - 60), noise=0.1))
+    assert [one.rule for one in alarms] == ["divergence"]
+    assert 90 < (alarms[0].step or 0) < 105
+
+
+def test_a_loss_near_nothing_may_be_many_times_its_best() -> None:
+    assert watched(losses(lambda n: 0.7 * 0.9**n if n < 80 else 0.01, noise=0)) == []
+
+
+def test_an_explosion_is_not_measured_by_itself() -> None:
+    first = [2.5, 3.7, 31.0, 3_290.0, 264_000.0]
+    alarms = watched(losses(lambda n: first[n - 1] if n <= len(first) else 3.0, steps=40, noise=0), total=40)
+    assert ("divergence", 5.0) in [(one.rule, one.step) for one in alarms]
+
+
+def test_the_noise_of_a_long_warm_up_is_seldom_a_divergence() -> None:
+    runs = [losses(lambda n: 0.95, steps=60, noise=0.17, seed=seed) for seed in range(20)]
+    assert sum(bool(watched(points, total=200)) for points in runs) <= 1
+
+
 def test_a_spike_that_recovers_is_honest() -> None:
     assert watched(losses(lambda n: 9.0 if n in {60, 61} else learned(n))) == []
 
@@ -84,6 +111,21 @@ def test_a_loss_that_stays_where_it_began_is_no_progress(noise: float) -> None:
     alarms = watched(losses(lambda n: 2.3, noise=noise))
     assert [one.rule for one in alarms] == ["no_progress"]
     assert 80 <= (alarms[0].step or 0) <= 130
+
+
+def test_no_progress_is_seen_through_the_noise_of_small_batches() -> None:
+    runs = [watched(losses(lambda n: 1.0, steps=60, noise=0.15, seed=seed), total=60) for seed in range(20)]
+    assert sum([one.rule for one in alarms][:1] == ["no_progress"] for alarms in runs) >= 17
+
+
+def test_coming_down_from_a_spike_of_the_beginning_is_no_progress() -> None:
+    first = [2.3, 2.2, 2.1, 1.6, 1.7, 6.7, 7.1, 4.2, 8.6, 3.9, 8.1, 2.8, 5.2, 3.1]
+    alarms = watched(losses(lambda n: first[n - 1] if n <= len(first) else 2.35, noise=0.05))
+    assert [one.rule for one in alarms] == ["no_progress"]
+
+
+def test_a_late_spike_does_not_undo_progress() -> None:
+    assert watched(losses(lambda n: 700.0 if n == 100 else learned(n))) == []
 
 
 def test_a_loss_that_falls_slowly_and_goes_on_falling_is_honest() -> None:

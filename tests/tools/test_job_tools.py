@@ -17,7 +17,6 @@ from tests.doubles.jobs import Places
 from tools.cards import Spend
 from tools.desk import Problem, Stopped
 from tools.jobs import job_cancel, job_logs, job_metrics, job_run, job_status, job_wait, jobs_list
-from tools.jobs.watch import folded
 
 
 @pytest.fixture
@@ -201,9 +200,23 @@ def test_jobs_of_others_are_not_reached(sit: Callable[[], RecordingDesk], job: s
             tool(sit(), job)
 
 
-def test_installing_and_progress_bars_are_folded() -> None:
-    lines = ["Resolved 3 packages", "Downloading torch", "go", " 10%|# ", " 20%|## ", "end", "Built x"]
-    assert folded(lines) == ["[2 lines of installing]", "go", " 20%|## ", "end", "[1 lines of installing]"]
+def test_installing_and_progress_bars_are_folded_and_trouble_is_not(
+    hub: FakeHub, sit: Callable[[], RecordingDesk]
+) -> None:
+    said = ["Resolved 3 packages", "Downloading torch", "Building x failed", " 1/9 [00:01<", " 2/9 [00:02<", "x" * 600]
+
+    def installs(job: Job) -> None:
+        job.run().say(*said)
+        job.end(ran=90)
+
+    hub.jobs.plays = installs
+    job = job_run(sit(), "print(1)", flavor="l4x1", wait=False)["job"]
+    assert job_wait(sit(), job, "20s")["log"].splitlines() == [
+        "⋯ 2 lines of installing, the last: Downloading torch",
+        "Building x failed",
+        "⋯ 2 lines of progress, the last:  2/9 [00:02<",
+        "x" * 500,
+    ]
 
 
 def test_a_job_script_unpacks_and_runs_as_the_hub_would_run_it(

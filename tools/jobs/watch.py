@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from typing import Any
 
 from tools.desk import Desk, Problem
 from tools.jobs import checks
+from tools.jobs.noise import folded
 from tools.jobs.place import JobRow, JobsView
 
 LINE = 500  # characters
 SHOWN = 8_000  # characters in all
 POINTS = 40
-
-_INSTALLING = re.compile(
-    r"\s*(?:Downloading|Downloaded|Resolved|Prepared|Preparing|Installed|Installing|Uninstalled|Building|Built|Collecting"
-    r"|Using cached|Audited|Updated|Requirement already|\+ [\w.-]+==| \+ [\w.-]+==)"
-)
-_BAR = re.compile(r".{0,200}?\d{1,3}%\|")
 
 
 def job_status(desk: Desk, job: str) -> dict[str, Any]:
@@ -42,7 +35,8 @@ def job_logs(desk: Desk, job: str, grep: str = "", tail: int = 50) -> str:
         tail: At most so many lines, up to 400.
     """
     words = [word for word in grep.lower().split("|") if word]
-    lines = [line for line in folded(_view(desk).log(job)) if not words or any(word in line.lower() for word in words)]
+    said = [line[:LINE] for line in folded(_view(desk).log(job))]
+    lines = [line for line in said if not words or any(word in line.lower() for word in words)]
     kept: list[str] = []
     room = SHOWN
     for line in reversed(lines[-min(max(tail, 1), 400) :]):
@@ -90,25 +84,6 @@ def job_cancel(desk: Desk, job: str) -> dict[str, Any]:
                 break
             desk.sleep(0.25)
     return _told(view.state(job))
-
-
-def folded(lines: Iterable[str]) -> list[str]:
-    """Lines without what only tells of installing, and of progress bars that run the last state."""
-    kept: list[str] = []
-    hidden = 0
-    for line in lines:
-        last = line.rsplit("\r", 1)[-1][:LINE]
-        if _INSTALLING.match(last):
-            hidden += 1
-            continue
-        if hidden:
-            kept.append(f"[{hidden} lines of installing]")
-            hidden = 0
-        if kept and _BAR.match(last) and _BAR.match(kept[-1]):
-            kept[-1] = last
-        else:
-            kept.append(last)
-    return [*kept, f"[{hidden} lines of installing]"] if hidden else kept
 
 
 def _view(desk: Desk) -> JobsView:
