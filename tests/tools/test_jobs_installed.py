@@ -125,7 +125,10 @@ def test_extras_and_needs_of_needs_are_looked_at(here: Path) -> None:
         ("old", "bottom==2.0 is installed here, not <2"),
         ("linked", "linked is not installed as a whole here"),
         ("half", "half is installed here without its half"),
-        ("bottom; rm", "Expected"),
+        ("bottom; rm", "cannot be told: Expected"),
+        ("versionless", "versionless is not installed as a whole"),
+        ("legacy>=1", "legacy"),
+        ("unreadable", "unreadable"),
     ],
 )
 def test_what_does_not_fit_is_left_to_uv(here: Path, asked: str, why: str) -> None:
@@ -133,6 +136,10 @@ def test_what_does_not_fit_is_left_to_uv(here: Path, asked: str, why: str) -> No
     dist(here, "needy", requires="Requires-Dist: ???\n")
     dist(here, "old", requires="Requires-Dist: bottom<2\n")
     dist(here, "linked", direct_url__json='{"url": "file:///x", "dir_info": {"editable": true}}')
+    dist(here, "versionless", METADATA="Name: versionless\n")
+    dist(here, "legacy", "1.0-custom-x")
+    dist(here, "unreadable")
+    (here / "unreadable-1.0.dist-info" / "METADATA").write_bytes(b"\xff\xfe Name")
     dist(here, "half")
     (here / "half" / "__init__.py").unlink()
     (here / "half").rmdir()
