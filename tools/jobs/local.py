@@ -1,4 +1,5 @@
-"""Jobs on this machine: each a `uv run` in a folder of its own, supervised by a process that outlives the app.
+"""Jobs on this machine: each in a folder of its own, supervised by a process that outlives the app. What a script needs
+is lent from the app's packages where all of it is installed; else `uv run` installs it. The log's first line says which.
 
 How a label starts at most one job, whoever crashes when: the job's folder is named after the label and appears whole,
 by a rename. Whoever wants to start it must hold the lock on its job.json; the supervisor inherits that lock and keeps
@@ -27,7 +28,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from tools.cards import Spend
 from tools.desk import Problem
-from tools.jobs import supervise
+from tools.jobs import installed, supervise
 from tools.jobs.place import JobPlace, JobState, JobStatus
 
 __all__ = ["JobPlace", "JobState", "LocalJobs"]
@@ -160,19 +161,38 @@ class LocalJobs:
 
     def _publish(self, folder: Path, label: str, spec: Spend) -> None:
         """Make the job's folder, whole or not at all. Someone else having made it is as good."""
-        uv = self._uv or find_uv()
+        found = installed.look(spec.dependencies, spec.script) if spec.dependencies else installed.Missing("")
+        run = _lent(folder) if isinstance(found, installed.Lent) else self._by_uv(spec)
         self._jobs.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(prefix=".new-", dir=self._jobs))
         (new / "work").mkdir()
         (new / "tmp").mkdir()
         (new / "script.py").write_text(spec.script, encoding="utf-8")
-        supervise.write_json(new / "job.json", {"label": label, **_plan(folder, spec, uv)})
+        supervise.write_json(new / "job.json", {"label": label, "says": _says(found), **_plan(folder, spec, *run)})
+        if isinstance(found, installed.Lent):
+            installed.build(found, new / "env")
         try:
             new.rename(folder)
         except OSError:
             shutil.rmtree(new, ignore_errors=True)
             if not folder.exists():
                 raise
+
+    def _by_uv(self, spec: Spend) -> tuple[list[str], dict[str, str]]:
+        """The command, and variables for it. The script gets this Python's version and none of the app's packages."""
+        command = [
+            self._uv or find_uv(),
+            "run",
+            "--no-project",
+            "--no-config",
+            "--isolated",
+            "--python",
+            sys.executable,
+        ]
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        cache = os.environ.get("UV_CACHE_DIR") or str(Path(home, "uv"))
+        env = {"UV_CACHE_DIR": cache, "UV_PYTHON_DOWNLOADS": "never"}
+        return [*command, *(f"--with={requirement}" for requirement in spec.dependencies)], env
 
     def _of(self, job: str) -> Path:
         folder = self._jobs / job
@@ -198,24 +218,33 @@ def _job_id(label: str) -> str:
     return f"here-{hashlib.sha256(label.encode()).hexdigest()[:16]}"
 
 
-def _plan(folder: Path, spec: Spend, uv: str) -> dict[str, Any]:
-    """What the supervisor needs to know. The script gets this Python's version and none of the app's packages."""
-    command = [uv, "run", "--no-project", "--no-config", "--isolated", "--python", sys.executable]
-    command += [f"--with={requirement}" for requirement in spec.dependencies]
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+def _lent(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """The command in an environment of lent packages, and variables for it. Nothing is written beside those packages."""
+    programs = folder / "env" / "bin"
+    path = os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)])
+    return [str(programs / "python")], {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _says(found: installed.Lent | installed.Missing) -> str:
+    """The log's first line: where the packages come from."""
+    if isinstance(found, installed.Lent):
+        return f"Nothing is downloaded, these are installed here: {', '.join(found.asked) or 'none is needed'}.\n"
+    return f"uv installs what is needed: {found.what}.\n" if found.what else ""
+
+
+def _plan(folder: Path, spec: Spend, command: list[str], more: dict[str, str]) -> dict[str, Any]:
+    """What the supervisor needs to know. command: what runs a script; more: variables that it needs."""
     env = {
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",
         "HOME": str(folder),
         "TMPDIR": str(folder / "tmp"),
         "PYTHONUNBUFFERED": "1",
-        "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR") or str(Path(home, "uv")),
-        "UV_PYTHON_DOWNLOADS": "never",
     }
     env |= {name: os.environ[name] for name in _FROM_THE_APP if "@" not in os.environ.get(name, "@")}
     return {
         "command": [*command, str(folder / "script.py")],
-        "env": env | spec.env,
+        "env": env | more | spec.env,
         "timeout": spec.timeout_seconds,
         "memory_bytes": int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * MEMORY_SHARE),
         "file_bytes": max(min(FILE_BYTES, shutil.disk_usage(folder.parent).free // 2), 2 * LOG_BYTES),

@@ -239,6 +239,7 @@ def watch(script: Script, wake: int, timeout: float, log: Log) -> str:
 def supervise(folder: Path, plan: dict[str, Any], wake: int, script: Script) -> dict[str, Any]:
     began = time.monotonic()
     log = Log(folder / "log.txt", plan["log_bytes"])
+    log.feed(plan["says"].encode())
     why = watch(script, wake, plan["timeout"], log)
     seconds = time.monotonic() - began
     survivors = script.end(0.0 if why == "ended" else GRACE)
