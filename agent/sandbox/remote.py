@@ -108,7 +108,7 @@ class Remote:
         """Have a machine with the session's files. Raises Problem, Refused, Stopped."""
         if self._machine and time.monotonic() < self._until:
             with contextlib.suppress(Problem):  # a machine that is lost shows when the worker is asked
-                self._take_there(("uploads",))
+                self._take_there(("uploads", "work/outputs"))  # what the host may have added
             return
         self.release()
         machine = self._machine = self._rent(stop)
