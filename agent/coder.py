@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,12 @@ OF_WINDOW = 0.1  # and no more of a small window than this
 _OF_ERROR = 0.35  # of that, at most, for an error and for a value
 STOP_WORDS = ("Observation:", "</code>")
 _PROMPT = Path(__file__).parent / "prompts" / "system.md"
+
+
+@cache
+def _template() -> Template:
+    template: Template = Template(_PROMPT.read_text("utf-8"), undefined=StrictUndefined)
+    return template
 
 
 class StepLimit(Exception):
@@ -98,6 +105,7 @@ class Coder(CodeAgent):
         self._native = False  # the model was seen to answer by native calls
         self._repetition, self._plan, self._replies = Repetition(), Plan(), Replies()
         self._limit, self._go_on = max_steps, go_on
+        self._words = ""  # the system prompt
         self.steps = self.input_tokens = self.output_tokens = 0
         self._recalled = memory
         self._window = window or Window()
@@ -115,12 +123,10 @@ class Coder(CodeAgent):
 
     def initialize_system_prompt(self) -> str:
         """The words of prompts/system.md: for acting by code, or where none may run, by calls alone."""
-        tools = [tool for name, tool in self.tools.items() if self._runs_code or name != "final_answer"]
-        return str(
-            Template(_PROMPT.read_text("utf-8"), undefined=StrictUndefined).render(
-                tools=tools, runs_code=self._runs_code
-            )
-        )
+        if not self._words:  # smolagents asks for them twice, and they do not change
+            tools = [tool for name, tool in self.tools.items() if self._runs_code or name != "final_answer"]
+            self._words = str(_template().render(tools=tools, runs_code=self._runs_code))
+        return self._words
 
     @property
     def step(self) -> int:
