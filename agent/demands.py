@@ -15,7 +15,7 @@ from agent.script import Script, read_script, strings
 from agent.wording import found
 from tools.cards import Demand, Request, Spend
 
-__all__ = ["ASK", "after_rewinding", "folded", "found", "made_by", "merged", "rendered", "violations"]
+__all__ = ["ASK", "after_rewinding", "folded", "found", "made_by", "merged", "violations"]
 
 ASK = (
     "Do not put something else in its place, and do not look for a way around. Ask the user with ask_user; "
@@ -55,16 +55,6 @@ def merged(old: Sequence[Demand], new: Iterable[Demand]) -> tuple[Demand, ...]:
         ]
         demands.append(demand)
     return tuple(demands)
-
-
-def rendered(demands: Sequence[Demand]) -> str:
-    """The user's words for the prompt, in the order they came; "" when there are none."""
-    if not demands:
-        return ""
-    lines = [
-        f"- {'MUST' if d.rule == 'must' else 'MUST NOT'} ({d.about.replace('_', ' ')}): “{d.text}”" for d in demands
-    ]
-    return "\n".join(["The user demanded, in these words; code checks it, and only the user can change it:", *lines])
 
 
 def folded(entries: Iterable[Entry]) -> tuple[Demand, ...]:

@@ -79,7 +79,13 @@ class Catalogue:
                 raise Problem("The router did not send its list of models in time.", "Try again in a minute.")
 
         try:
-            page = self._web.get(url, accept="application/json", limit_bytes=LIMIT_BYTES, fresh=True, check=check)
+            try:
+                page = self._web.get(url, accept="application/json", limit_bytes=LIMIT_BYTES, fresh=True, check=check)
+            except Problem as problem:  # its hint is for who reads papers
+                raise Problem(
+                    f"The router's list of models cannot be had: {problem.message}",
+                    "Check the network and send your message again, or use a model server of your own.",
+                ) from None
             if page.status != 200:
                 raise Problem(f"The router answered {page.status} for its list of models.", "Try again in a minute.")
             try:

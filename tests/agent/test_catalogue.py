@@ -20,6 +20,7 @@ from agent.models.listing import Chosen, Listing, estimate, price, read_listing
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.router_list import MODELS, listing, model, provider
 from tools.desk import Problem
+from tools.places import Places
 from tools.web import Web
 
 PATH = "/router/v1/models"
@@ -389,3 +390,10 @@ def test_a_preset_that_is_not_listed_any_more_is_marked_and_the_next_is_offered(
 def test_with_no_preset_left_there_is_no_default() -> None:
     with pytest.raises(Problem, match="none of the preset models"):
         listed(model("a/b")).default()
+
+
+def test_without_a_network_it_is_said_what_could_not_be_read_and_what_to_do() -> None:
+    catalogue = Catalogue(Web(Places(router_url="http://127.0.0.1:9")))
+    with pytest.raises(Problem, match="list of models cannot be had") as problem:
+        catalogue.default()
+    assert "Check the network" in problem.value.hint

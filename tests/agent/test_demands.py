@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.clauses import LONGEST_HEARD
-from agent.demands import after_rewinding, found, merged, rendered, violations
+from agent.demands import after_rewinding, found, merged, violations
 from agent.events import DemandsSet, Entry
 from agent.ledger import Account, Ledger
+from agent.memory import demands_text
 from agent.policy import judge
 from agent.script import LONGEST, read_script
 from tools.cards import Demand, Spend
@@ -147,9 +148,8 @@ def test_the_later_word_of_the_user_wins() -> None:
 
 def test_the_words_stand_in_the_prompt_as_they_were_said() -> None:
     demands = found(f"Use {QWEN}, under $3, do not publish it")
-    assert rendered(demands) == rendered(demands)
-    assert all(f"“{demand.text}”" in rendered(demands) for demand in demands)
-    assert rendered(()) == ""
+    assert len(demands) == 3
+    assert all(demand.text in demands_text(demands) for demand in demands)
 
 
 # --- scripts ---------------------------------------------------------------------------------------
