@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.made-from-pins
 TORCH := .venv/.has-torch
+TRACKIO := .venv/trackio/.made-from-pins
 
-.PHONY: run env torch test check bench bench-long bench-jobs test-sandbox bench-sandbox pins
+.PHONY: run env torch trackio test check bench bench-long bench-jobs test-sandbox bench-sandbox pins
 run: env
 	$(BIN)/python app.py
 
@@ -22,7 +23,14 @@ $(TORCH): $(STAMP) requirements-torch.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
 	@touch $@
 
-test: env torch check
+# The real experiment tracker that jobs log to, for its tests, in an environment of its own.
+trackio: $(TRACKIO)
+$(TRACKIO): $(STAMP) requirements-trackio.txt
+	$(PYTHON) -m venv .venv/trackio
+	.venv/trackio/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-trackio.txt
+	@touch $@
+
+test: env torch trackio check
 	$(BIN)/python -m tests.browser
 	$(BIN)/python -m pytest
 
@@ -55,3 +63,5 @@ pins: env
 		--no-emit-package gradio --no-emit-package gradio-client pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
 		--group dev pyproject.toml -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
+		--group trackio -o requirements-trackio.txt
