@@ -268,6 +268,14 @@ class JobEnded(_Event):
     files: tuple[str, ...] = ()  # what it left, relative to the session's folder
 
 
+class JobUsed(_Event):
+    """What a running job uses of its machine at the moment: cpu_percent, memory_gb, gpu_percent, gpu_memory_gb, ..."""
+
+    kind: Literal["job_used"] = "job_used"
+    job: str
+    use: dict[str, float]
+
+
 class JobForecast(_Event):
     """How long the job will take and what it will cost in the end: an 80 % interval from its own steps so far."""
 
@@ -351,7 +359,7 @@ Event = Annotated[
     | ToolStarted | ToolSaid | ToolShowed | ToolEnded
     | ApprovalAsked | ApprovalAnswered
     | BudgetSet | MoneyReserved | MoneySettled | MoneyReleased | MoneyCorrected
-    | JobSubmitting | JobSubmitted | JobLogged | JobEnded | JobForecast | JobAlarm
+    | JobSubmitting | JobSubmitted | JobLogged | JobEnded | JobUsed | JobForecast | JobAlarm
     | ModelChosen | Compacted | Guarded | DemandsSet | Rewound,
     Field(discriminator="kind"),
 ]  # fmt: skip

@@ -30,6 +30,7 @@ from agent.events import (
 )
 from agent.job_records import Record, cost, records
 from agent.job_rows import row, searched_row, url
+from agent.job_usage import tell_usage
 from agent.job_watch import JobWatch
 from agent.ledger import Ledger
 from agent.policy import over_budget
@@ -312,6 +313,7 @@ class Jobs:
         with self._lock:
             self._jobs[job.job] = job
         threading.Thread(target=self._watch_to_end, args=(job,), name=f"job-{job.job}", daemon=True).start()
+        tell_usage(job.job, job.place, self._emit, job.done, self._closing)
         return job
 
     def _watch_to_end(self, job: SessionJob) -> None:

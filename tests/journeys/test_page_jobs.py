@@ -15,6 +15,7 @@ from agent.events import (
     JobForecast,
     JobLogged,
     JobSubmitting,
+    JobUsed,
     MoneyCorrected,
     MoneyReleased,
     MoneyReserved,
@@ -68,6 +69,23 @@ def test_a_running_job_shows_its_curves_its_pace_and_its_alarms(page: Page, sess
     session.tell(*scenes.job_end())
     expect(card.locator(".job-forecast")).to_be_hidden()
     expect(card.get_by_role("status")).to_be_visible()
+
+
+def test_what_a_running_job_uses_is_shown_as_it_changes(page: Page, session: ToldSession) -> None:
+    session.tell(UserSaid(run="r", text="go"), *scenes.research("r"), *scenes.script_step("r"), *scenes.job_start())
+    page.goto(f"./?session={session.id}")
+    numbers = page.locator("#ml-timeline-place .job .numbers")
+    session.tell(JobUsed(job=JOB, use={"cpu_percent": 12.4, "memory_gb": 8.1}))
+    expect(numbers).to_have_text("CPU 12 %, 8.1 GB")
+    for step in (10, 20):
+        session.tell(logged({"step": step, "loss": 1 / step}))
+        session.tell(JobUsed(job=JOB, use={"gpu_percent": 80.0 + step, "gpu_memory_gb": 40.5, "cpu_percent": 9.0}))
+    expect(numbers).to_contain_text("GPU 100 %, 40.5 GB")
+    expect(numbers).to_contain_text("CPU 9 %")
+    drawn = page.locator("#ml-timeline-place .job").get_by_role("img")
+    expect(drawn).to_have_attribute("aria-label", re.compile("^gpu_percent: from 90 to 100"))
+    session.tell(*scenes.job_end())
+    expect(numbers).not_to_contain_text("CPU")
 
 
 def test_a_running_job_can_be_stopped_and_says_so_until_it_has_ended(page: Page, session: ToldSession) -> None:

@@ -28,7 +28,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from tools.cards import Spend
 from tools.desk import Problem
-from tools.jobs import installed, supervise
+from tools.jobs import installed, processes, supervise
 from tools.jobs.place import JobPlace, JobState, JobStatus
 
 __all__ = ["JobPlace", "JobState", "LocalJobs"]
@@ -67,6 +67,7 @@ class LocalJobs:
     """A JobPlace on this machine. For one's own machine only: a job can read and write what its user can."""
 
     settles_seconds = 0.0
+    measures_seconds = 5.0
 
     def __init__(self, folder: Path, uv: str | None = None, patience: float = CANCEL_SECONDS) -> None:
         """folder: the session's; jobs lie in its jobs/. uv: the program; None: the installed one is found.
@@ -76,6 +77,7 @@ class LocalJobs:
         self._folder = folder.absolute()  # the script has a working folder of its own
         self._jobs = self._folder / "jobs"
         self._uv, self._patience = uv, patience
+        self._samples: dict[str, processes.Sample] = {}
 
     def start(self, label: str, spec: Spend) -> str:
         if spec.where != "here":
@@ -153,8 +155,12 @@ class LocalJobs:
     def url(self, job: str) -> str:  # noqa: ARG002  # it has no page
         return ""
 
-    def metrics(self, job: str) -> dict[str, float]:  # noqa: ARG002  # not measured
-        return {}
+    def metrics(self, job: str) -> dict[str, float]:
+        started = _read(self._of(job) / "started.json", _Started)
+        if started is None:
+            return {}
+        found, self._samples[job] = processes.use(started.supervisor, self._samples.get(job))
+        return found
 
     def close(self) -> None:
         """Nothing here watches."""

@@ -46,6 +46,11 @@ class JobPlace(Protocol):
     settles_seconds: float
     """How long after a start that was cut off the job may still appear. 0: find knows at once."""
 
+    @property
+    def measures_seconds(self) -> float:
+        """How often it is worth to ask for metrics; 0: nothing is measured here."""
+        ...
+
     def start(self, label: str, spec: Spend) -> str:
         """Start a job and return its id. A label starts at most one job, ever: asked again, the first one's id.
 

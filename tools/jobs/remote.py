@@ -41,6 +41,7 @@ class Pace:
     drain: float = 15.0  # after the job's end, of a log that cannot be had; eight times that of one that never stops
     lookups: tuple[float, ...] = (0.0, 0.5, 1.5, 3.0)  # before each question for a label whose answer was lost
     patience: float = 10.0  # for a cancelled job to end
+    usage: float = 10.0  # between two looks at what a job uses
 
 
 @dataclass
@@ -81,6 +82,10 @@ class HubJobs:
         self._reasons: dict[str, str] = {}  # job -> why it was ended while being started
         self._lock = threading.Lock()
         self._starting = threading.RLock()
+
+    @property
+    def measures_seconds(self) -> float:
+        return self._pace.usage
 
     # --- starting ---
 

@@ -5,6 +5,7 @@ import { curve } from "./curve.js";
 import { dot, el, link, setText } from "./dom.js";
 import { stopButton } from "./job_stop.js";
 import { machines, often } from "./spend.js";
+import { usage } from "./usage.js";
 import { dollars, measure, seconds, source } from "./words.js";
 
 const MARKS = { "": "running", completed: "good", failed: "bad", timeout: "bad", cancelled: "off", lost: "off", "not started": "off" };
@@ -38,6 +39,7 @@ export function jobView(item, page, { logOpen = false } = {}) {
   logFold.open = logOpen;
   logFold.addEventListener("toggle", () => update());
   let pointsDrawn = -1;
+  let usedDrawn;
   let atEnd = true;
   const toEnd = () => (log.scrollTop = log.scrollHeight);
   log.addEventListener("scroll", () => (atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 30));
@@ -48,8 +50,9 @@ export function jobView(item, page, { logOpen = false } = {}) {
     setText(chip, item.status || stage(item));
     if (item.job && !id.childElementCount) id.append(link(item.url, shortId(item)));
     tick();
-    if (item.points.length !== pointsDrawn) {
+    if (item.points.length !== pointsDrawn || item.use !== usedDrawn) {
       pointsDrawn = item.points.length;
+      usedDrawn = item.use;
       chart.take(item.points);
       numbers.replaceChildren(...lastNumbers(item));
       bar.hidden = !(item.total > 0);
@@ -125,21 +128,17 @@ const POSITIONS = new Set(["step", "epoch", "total_steps"]);
 const MOST = 5; // numbers that are shown
 
 /** The newest value of each measurement, where the training is and how fast it goes. */
-function lastNumbers({ latest, step, total, rate }) {
+function lastNumbers(item) {
+  const { latest, step, total, rate } = item;
   const told = [];
   if (step !== undefined) told.push(["step", total ? `${measure(step)}/${measure(total)}` : measure(step)]);
   if (rate) told.push(["steps/s", measure(Number(rate.toPrecision(2)))]);
   for (const [name, value] of latest) {
-    if (POSITIONS.has(name) || name.startsWith("gpu_memory")) continue;
-    if (told.length < MOST + 2) told.push([name === "gpu_percent" ? "GPU" : name, name === "gpu_percent" ? gpu(latest) : measured(value)]);
+    if (POSITIONS.has(name) || name.startsWith("gpu_")) continue;
+    if (told.length < MOST + 2) told.push([name, measured(value)]);
   }
+  told.push(...usage(item));
   return told.map(([name, value]) => el("span", {}, el("span", { class: "faint" }, `${name} `), el("b", {}, value)));
-}
-
-function gpu(latest) {
-  const memory = latest.get("gpu_memory_gb");
-  const use = latest.get("gpu_percent");
-  return `${Number.isFinite(use) ? Math.round(use) : "?"} %${Number.isFinite(memory) ? `, ${measure(memory)} GB` : ""}`;
 }
 
 function measured(value) {

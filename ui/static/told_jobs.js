@@ -2,8 +2,8 @@
 
 import { kept } from "./words.js";
 
-/** searched: nobody knows whether it was started. stopping: asked to. note: the latest warning that names it. */
-const STATE = { status: "", message: "", files: [], searched: false, stopping: false, note: "" };
+/** use: of its machine, while it runs. searched: nobody knows whether it was started. stopping: asked to. note: the latest warning that names it. */
+const STATE = { status: "", message: "", files: [], searched: false, stopping: false, note: "", use: null };
 
 export const JOB_TELLINGS = {
   job_submitting(story, { label, call, request }, at) {
@@ -35,6 +35,14 @@ export const JOB_TELLINGS = {
     story.touch(item);
   },
 
+  job_used(story, { job, use }) {
+    const item = story.jobs.get(job);
+    if (!item) return;
+    item.use = use;
+    if (item.step !== undefined && Number.isFinite(use.gpu_percent)) item.points.push({ step: item.step, gpu_percent: use.gpu_percent });
+    story.touch(item);
+  },
+
   job_forecast(story, event) {
     const item = story.jobs.get(event.job);
     if (!item) return;
@@ -53,7 +61,7 @@ export const JOB_TELLINGS = {
     const item = story.jobs.get(event.job);
     if (!item) return;
     const { status, message, exit_code, seconds, files } = event;
-    Object.assign(item, { status, message, exit: exit_code, seconds, files, note: "" });
+    Object.assign(item, { status, message, exit: exit_code, seconds, files, note: "", use: null });
     for (const path of files) if (!story.artifacts.has(path)) story.made(path, { path, job: event.job });
     story.touch(item);
     story.facets.add("jobs");
