@@ -164,6 +164,12 @@ def test_a_job_is_watched_by_filters_and_not_by_its_whole_log(hub: FakeHub, sit:
     ]
     assert job_logs(sit(), job, grep="'step': 7}|'step': 8,") == "{'step': 8, 'loss': 0.125}"
     assert job_logs(sit(), job, grep="absent") == "No line has that."
+    around = job_logs(sit(), job, grep="'step': 7,|'step': 8,|'step': 20,", around=1)
+    assert [line.split(",")[0] for line in around.splitlines()] == [
+        *(f"{{'step': {n}" for n in (6, 7, 8, 9)),
+        "⋯",
+        *(f"{{'step': {n}" for n in (19, 20, 21)),
+    ]
     found = job_metrics(sit(), job)
     assert found["count"] == 100
     assert len(found["points"]) <= 41

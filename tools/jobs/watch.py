@@ -27,16 +27,17 @@ def jobs_list(desk: Desk) -> list[dict[str, Any]]:
     return [_told(row) for row in _view(desk).list()]
 
 
-def job_logs(desk: Desk, job: str, grep: str = "", tail: int = 50) -> str:
+def job_logs(desk: Desk, job: str, grep: str = "", around: int = 0, tail: int = 50) -> str:
     """The last lines of a job's log. Installing and progress bars are folded.
 
     Args:
         grep: Only lines with one of these words: "error|loss".
+        around: With grep, so many lines before and after each, too.
         tail: At most so many lines, up to 400.
     """
     words = [word for word in grep.lower().split("|") if word]
     said = [line[:LINE] for line in folded(_view(desk).log(job))]
-    lines = [line for line in said if not words or any(word in line.lower() for word in words)]
+    lines = _matching(said, words, min(max(around, 0), 50)) if words else said
     kept: list[str] = []
     room = SHOWN
     for line in reversed(lines[-min(max(tail, 1), 400) :]):
@@ -47,6 +48,22 @@ def job_logs(desk: Desk, job: str, grep: str = "", tail: int = 50) -> str:
     left_out = len(lines) - len(kept)
     head = [f"[{left_out} earlier lines; narrow with grep]"] if left_out else []
     return "\n".join([*head, *reversed(kept)]) or ("No line has that." if words else "It has said nothing yet.")
+
+
+def _matching(said: list[str], words: list[str], around: int) -> list[str]:
+    """Lines with one of the words and their neighbours; a line of its own where some are left out between them."""
+    lines: list[str] = []
+    shown = -1  # the last line that was
+    for number, line in enumerate(said):
+        if not any(word in line.lower() for word in words):
+            continue
+        first = max(number - around, shown + 1)
+        if around and lines and first > shown + 1:
+            lines.append("⋯")
+        shown = max(shown, number + around)
+        lines += said[first : shown + 1]
+        shown = min(shown, len(said) - 1)
+    return lines
 
 
 def job_metrics(desk: Desk, job: str) -> dict[str, Any]:
