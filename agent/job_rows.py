@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.events import Noticed
 from tools.cards import Spend
 from tools.desk import Problem
 from tools.jobs.place import JobRow
@@ -46,6 +47,13 @@ def searched_row(request: Spend) -> JobRow:
         cost_micro_usd=None,
         note=note,
     )
+
+
+def watched_again(known: SessionJob) -> Noticed:
+    """It could not be watched for a while; what is still wrong with it is told once more, as the latest."""
+    if known.uncancelled:
+        return Noticed(level="warning", text=f"{known.uncancelled} This is tried again until it has ended.")
+    return Noticed(level="info", text=f"Job {known.job} is watched again.")
 
 
 def url(job: SessionJob) -> str:

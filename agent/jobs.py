@@ -29,7 +29,7 @@ from agent.events import (
     Noticed,
 )
 from agent.job_records import Record, cost, records
-from agent.job_rows import row, searched_row, url
+from agent.job_rows import row, searched_row, url, watched_again
 from agent.job_usage import tell_usage
 from agent.job_watch import JobWatch
 from agent.ledger import Ledger
@@ -196,10 +196,8 @@ class Jobs:
     def _place(self, request: Spend) -> JobPlace:
         place = self._places.get(_where(request))
         if place is None:
-            raise Problem(
-                f"This app cannot run jobs on {_where(request)!r}.",
-                f"It can on {', '.join(self._places) or 'nothing'}.",
-            )
+            there = ", ".join(self._places) or "nothing"
+            raise Problem(f"This app cannot run jobs on {_where(request)!r}.", f"It can on {there}.")
         return place
 
     # --- ending ---
@@ -321,6 +319,8 @@ class Jobs:
         while not self._closing.is_set():
             try:
                 state = self._look(job)
+                if failures:
+                    self._emit(watched_again(job))
                 failures = 0
                 if state.status != "running":
                     self._log(job, "", job.offset, last=True)
