@@ -83,11 +83,10 @@ class Task:
     def ask(self, words: str = TASK) -> Task:
         """In a session of its own."""
         page = self.page
-        if page.url.startswith(self.payer.app.url):
-            page.get_by_role("button", name="New task").click()
-        else:
+        if not page.url.startswith(self.payer.app.url):
             page.goto(self.payer.app.url)
-        expect(page.get_by_label("Your message")).to_be_visible(timeout=30_000)
+        expect(page.locator(".sessions li").first).to_be_visible(timeout=30_000)
+        page.get_by_role("button", name="New task").click()
         expect(page.locator(".bubble")).to_have_count(0)
         page.get_by_label("Your message").fill(words)
         page.get_by_label("Your message").press("Enter")
@@ -184,4 +183,4 @@ class Task:
 def dollars(micro_usd: int) -> str:
     """As the page writes them."""
     usd = micro_usd / 1e6
-    return f"${usd:.2f}" if usd == 0 or usd >= 0.1 else f"${usd:.2g}"
+    return f"${usd:.2f}" if usd == 0 or usd >= 0.1 else f"${usd:.3f}"
