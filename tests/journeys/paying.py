@@ -109,13 +109,15 @@ class Task:
 
     @property
     def session(self) -> str:
-        return parse_qs(urlsplit(self.page.url).query)["session"][0]
+        return parse_qs(urlsplit(str(self.page.url)).query)["session"][0]
 
     @property
     def jobs(self) -> list[Job]:
         """What the Hub has of it."""
         label = f"{self.session}-"
-        return [job for job in list(self.payer.hub.jobs.all.values()) if job.body["labels"]["ml-intern"].startswith(label)]
+        return [
+            job for job in list(self.payer.hub.jobs.all.values()) if job.body["labels"]["ml-intern"].startswith(label)
+        ]
 
     @property
     def entries(self) -> list[Entry]:
@@ -157,8 +159,7 @@ class Task:
         money = self.page.locator(".account", has_text="Compute")
         expect(money.locator(".sum")).to_have_text(f"{dollars(spent)} / $5.00")
         expect(money).not_to_contain_text("held")
-        to_be_told = [event for event in events if isinstance(event, ApprovalAsked | JobEnded | JobAlarm)]
-        to_be_told += [event for event in events if isinstance(event, RunEnded) and event.why == "failed"]
+        to_be_told = [event for event in events if _is_told(event)]
         until(lambda: len(self.told) >= len(to_be_told))
         assert len(self.told) == len(to_be_told), self.told
 
@@ -178,6 +179,12 @@ class Task:
     @property
     def answers(self) -> list[ApprovalAnswered]:
         return [event for event in self.events if isinstance(event, ApprovalAnswered)]
+
+
+def _is_told(event: Event) -> bool:
+    """Whether who is away must hear of it."""
+    failed = isinstance(event, RunEnded) and event.why == "failed"
+    return failed or isinstance(event, ApprovalAsked | JobEnded | JobAlarm)
 
 
 def dollars(micro_usd: int) -> str:

@@ -163,8 +163,8 @@ def meanwhile(running: Payer, context: BrowserContext) -> dict[str, Task]:
 
 
 def dawdle(job: Job) -> None:
-    """Four steps of 200 in a minute; its minutes pass in two seconds."""
-    for step in range(4, 200, 4):
+    """Eight steps of 200 in a minute of the Hub's time, of which half passes in two seconds; then it stands still."""
+    for step in range(4, 56, 4):
         if job.over:
             return
         job.say(f"{{'loss': {2 - step / 400:.3f}, 'step': {step}, 'total_steps': 200}}")
