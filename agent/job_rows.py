@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.events import Noticed
 from tools.cards import Spend
 from tools.desk import Problem
-from tools.jobs.place import JobRow
+from tools.jobs.place import JobRow, JobState
 
 if TYPE_CHECKING:
     from agent.jobs import SessionJob
@@ -46,6 +47,19 @@ def searched_row(request: Spend) -> JobRow:
         cost_micro_usd=None,
         note=note,
     )
+
+
+def watched_again(known: SessionJob) -> Noticed:
+    """It could not be watched for a while; what is still wrong with it is told once more, as the latest."""
+    if known.uncancelled:
+        return Noticed(level="warning", text=f"{known.uncancelled} This is tried again until it has ended.")
+    return Noticed(level="info", text=f"Job {known.job} is watched again.")
+
+
+def why_ended(known: SessionJob, state: JobState) -> str:
+    if state.status == "cancelled" and known.stopped_for:
+        return f"It was stopped, as you chose for such a case: {known.stopped_for}"
+    return state.message
 
 
 def url(job: SessionJob) -> str:

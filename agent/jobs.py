@@ -29,7 +29,7 @@ from agent.events import (
     Noticed,
 )
 from agent.job_records import Record, cost, records
-from agent.job_rows import row, searched_row, url
+from agent.job_rows import row, searched_row, url, watched_again, why_ended
 from agent.job_usage import tell_usage
 from agent.job_watch import JobWatch
 from agent.ledger import Ledger
@@ -61,7 +61,7 @@ class SessionJob:
     ended: JobEnded | None = None
     settled: int | None = None
     watch: JobWatch = field(init=False)
-    stopped_by: str = ""  # the watchdog's rule
+    stopped_for: str = ""  # what the watchdog saw
     uncancelled: str = ""  # why it could not be cancelled, while that is so
     cancel_again: float = 0.0  # not before this moment
     done: threading.Event = field(default_factory=threading.Event)
@@ -196,10 +196,8 @@ class Jobs:
     def _place(self, request: Spend) -> JobPlace:
         place = self._places.get(_where(request))
         if place is None:
-            raise Problem(
-                f"This app cannot run jobs on {_where(request)!r}.",
-                f"It can on {', '.join(self._places) or 'nothing'}.",
-            )
+            there = ", ".join(self._places) or "nothing"
+            raise Problem(f"This app cannot run jobs on {_where(request)!r}.", f"It can on {there}.")
         return place
 
     # --- ending ---
@@ -321,6 +319,8 @@ class Jobs:
         while not self._closing.is_set():
             try:
                 state = self._look(job)
+                if failures:
+                    self._emit(watched_again(job))
                 failures = 0
                 if state.status != "running":
                     self._log(job, "", job.offset, last=True)
@@ -368,8 +368,8 @@ class Jobs:
     def _tell(self, job: SessionJob, events: Iterable[Event]) -> None:
         for event in events:
             self._emit(event)
-            if isinstance(event, JobAlarm) and job.request.on_alarm == "stop" and not job.stopped_by:
-                job.stopped_by = event.rule
+            if isinstance(event, JobAlarm) and job.request.on_alarm == "stop" and not job.stopped_for:
+                job.stopped_for = event.text
                 self._warn(f"“{job.request.title}” is stopped, as you chose for such a case: {event.text}")
                 threading.Thread(target=self.cancel_told, args=(job.job,), daemon=True).start()
 
@@ -377,7 +377,7 @@ class Jobs:
         job.ended = JobEnded(
             job=job.job,
             status=status,
-            message=state.message,
+            message=why_ended(job, state),
             exit_code=state.exit_code,
             seconds=round(state.seconds, 1),
             files=tuple(state.files),

@@ -232,7 +232,7 @@ class Sessions:
         ]
 
     def _jobs_hub(self, owner: str) -> JobsHub:
-        instead = "" if self.settings.on_space else 'run it with where="here"'
+        instead = "" if self.settings.on_space else 'run it on this machine (where="here")'
         return JobsHub(self._token(owner), self.settings.places.hf_endpoint, instead)
 
     def _path(self, id: str) -> Path:

@@ -1,4 +1,5 @@
-"""`python -m bench.jobs [--quick]`: the watchdog and the forecast on real small trainings that neither was tuned on.
+"""`python -m bench.jobs [--quick]`: the watchdog and the forecast on real small trainings that neither was tuned on,
+and how long Stop takes (bench.job_stop).
 
 Makes the runs of bench.curves with seeds from HELD_BACK on, replays what they printed, prints tables and one last line
 of JSON, and exits with 1 when a bar is missed. `--calibrate` makes runs with other seeds and prints the constants for
@@ -24,6 +25,7 @@ from typing import Any
 from agent import forecast as forecasts
 from agent.forecast import Terms, estimate, forecast
 from agent.watchdog import RULES, Rule, Watch
+from bench import job_stop
 from bench.curves import FAULTS, Curve, record, wanted, warm_up
 from bench.naive import EarlyStopping, NaiveWatch, tqdm_remaining
 from tools.jobs.metrics import MetricReader
@@ -71,11 +73,16 @@ def main() -> int:
     watchers = {"ours": _Ours, "naive": NaiveWatch, "EarlyStopping": EarlyStopping}
     scores = {name: _score(watcher, curves) for name, watcher in watchers.items()}
     figures = _table(scores) | _coverage([curve for curve in curves if curve.kind == "honest" and curve.took])
-    missed = [] if options.quick else _missed(figures)
+    stops = job_stop.report(job_stop.measure())
+    missed = [] if options.quick else _missed(figures) + job_stop.missed(stops)
     print(
         f"{len(curves)} runs in {time.monotonic() - began:.0f} s; bars {'met' if not missed else 'MISSED: ' + ', '.join(missed)}"
     )
-    print(json.dumps({"bench": "jobs", "quick": options.quick, "runs": len(curves), "missed": missed, **figures}))
+    print(
+        json.dumps(
+            {"bench": "jobs", "quick": options.quick, "runs": len(curves), "missed": missed, **figures, "stop": stops}
+        )
+    )
     return 1 if missed else 0
 
 

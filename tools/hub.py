@@ -277,7 +277,8 @@ def problem_of(what: str, error: HfHubHTTPError, *, signed_in: bool) -> Problem:
                 f"Your token may not do this with {what}: {said or 'no reason given'}.", "Use another token."
             )
         case 429:
-            return Problem(f"The Hub is asked too much: wait {_wait(error)} s.", "Sign in for a higher limit, or wait.")
+            hint = "Then try again." if signed_in else "Sign in for a higher limit, or wait."
+            return Problem(f"The Hub is asked too much: wait {_wait(error)} s.", hint)
     if status >= 500:
         return Problem(f"The Hub has trouble (status {status}) with {what}.", "Try again in a minute.")
     return Problem(f"The Hub refused {what} (status {status}): {said or 'no reason given'}.", "Check what was asked.")

@@ -11,6 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -159,7 +160,12 @@ class JobsHub(Hub):
     def make_bucket(self, bucket: str) -> None:
         """A private bucket of that name, unless it is there."""
         api = self.api()
-        self.spelled(f"bucket {bucket!r}", lambda: api.create_bucket(bucket, private=True, exist_ok=True))
+
+        def make() -> None:
+            with suppress(KeyError):  # it is there already, and the Hub's 409 does not name its address
+                api.create_bucket(bucket, private=True, exist_ok=True)
+
+        self.spelled(f"bucket {bucket!r}", make)
 
     def log(self, namespace: str, job: str, silence: float, stop: threading.Event) -> Iterator[tuple[str, str] | None]:
         """Lines as (time stamp, text) from the first on, then as they come; None now and then: nothing new.

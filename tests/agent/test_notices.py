@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ import pytest
 from agent.events import ApprovalAsked, JobAlarm, JobEnded, JobSubmitted
 from agent.notices import Notices
 from tests.agent.living import code, done, ended, living, wait_for
+from tests.doubles.webhook import Hook
 from tests.ui.serving import until
 from tools.cards import Answer
 from tools.desk import Problem
@@ -22,36 +20,10 @@ from tools.web import Web
 FINAL = code('final_answer("Done.")')
 
 
-class Hook:
-    """A webhook: keeps what it is told, and answers with the statuses it was given, then 200."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self.statuses: list[int] = []
-        hook = self
-
-        class Door(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                hook.texts.append(body["text"])
-                self.send_response(hook.statuses.pop(0) if hook.statuses else 200)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/services/s3cret"
-
-
 @pytest.fixture
 def hook() -> Iterator[Hook]:
-    hook = Hook()
-    thread = threading.Thread(target=hook.server.serve_forever, daemon=True)
-    thread.start()
-    yield hook
-    hook.server.shutdown()
-    hook.server.server_close()
+    with Hook() as hook:
+        yield hook
 
 
 def notices(url: str) -> Notices:

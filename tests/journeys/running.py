@@ -40,6 +40,10 @@ class App:
     def log(self) -> str:
         return self._log.read_text("utf-8", errors="replace")
 
+    @property
+    def runs(self) -> bool:
+        return self._process is not None
+
     def start(self) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -108,7 +108,8 @@ function stage(item) {
 
 function place({ where, request }) {
   const kind = request.schedule ? `, ${often(request)}` : where === "sandbox" ? ", sandbox" : "";
-  return `${machines(request)}${kind}`;
+  const payer = where !== "here" && request.namespace ? `, paid by ${request.namespace}` : "";
+  return `${machines(request)}${kind}${payer}`;
 }
 
 /** After the end: what it was held for, what it cost, and how that is known. */

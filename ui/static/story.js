@@ -1,7 +1,7 @@
 // A session folded from its events: what there is to show, and nothing of how. The end of a run is told by run_ended only.
 
 import { Money } from "./ledger.js";
-import { JOB_TELLINGS, noteJob, notStarted, searchFor } from "./told_jobs.js";
+import { callEnded, JOB_TELLINGS, noteJob, notStarted, searchFor } from "./told_jobs.js";
 import { kept } from "./words.js";
 
 /**
@@ -215,7 +215,7 @@ const TELLINGS = {
   },
 
   tool_ended(story, event) {
-    searchFor(story, (job) => job.call === event.call);
+    callEnded(story, event);
     const facts = story.calls.get(event.call);
     if (!facts) return;
     const { why, result, message, hint, seconds } = event;

@@ -89,6 +89,16 @@ export function notStarted(story, item) {
   story.facets.add("jobs");
 }
 
+/** The call that asked for it has ended: where that is not known, it is looked for; where it never ran, its card says why. */
+export function callEnded(story, { call, message, hint }) {
+  searchFor(story, (job) => job.call === call);
+  for (const item of new Set(story.jobs.values())) {
+    if (item.call !== call || item.status !== "not started" || item.message) continue;
+    item.message = `${message} ${hint ?? ""}`.trim();
+    story.touch(item);
+  }
+}
+
 /** Whoever submitted it has gone: whether it was started is not known until it is found. */
 export function searchFor(story, which) {
   for (const item of story.liveJobs) {
@@ -98,11 +108,10 @@ export function searchFor(story, which) {
   }
 }
 
-/** A warning that names a running job, such as that it cannot be cancelled, is shown with it, too. */
+/** A warning that names a running job, such as that it cannot be cancelled, is shown with it, too, until all is well. */
 export function noteJob(story, level, text) {
-  if (level !== "warning") return;
   const item = story.liveJobs.find(({ job }) => job && text.includes(job));
   if (!item) return;
-  item.note = text;
+  item.note = level === "warning" ? text : "";
   story.touch(item);
 }

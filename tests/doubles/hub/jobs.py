@@ -182,6 +182,7 @@ class FakeJobs:
         self.plays: Callable[[Job], object] | None = None
         self.skew = 0.0  # seconds that the server's clock is ahead
         self.cancels_take: float | None = 0.0  # seconds from the cancel to the end; None: it never ends
+        self.cancels_end_log = True
         self.lists_after = 0.0  # seconds until a new job is listed
         self.replays: Callable[[Sequence[tuple[str, str]]], Sequence[tuple[str, str]]] = list  # order of a replay
         self.sample: Json | None = None  # what the metrics stream tells
@@ -288,9 +289,9 @@ class FakeJobs:
         if job.over:
             return self._json({"error": "Job is already finished"}, 400)
         if self.cancels_take == 0:
-            job.end("CANCELED")
+            job.end("CANCELED", log=self.cancels_end_log)
         elif self.cancels_take is not None:
-            threading.Timer(self.cancels_take, job.end, ("CANCELED",)).start()
+            threading.Timer(self.cancels_take, job.end, ("CANCELED",), {"log": self.cancels_end_log}).start()
         return self._json(job.as_json())
 
     def _logs(self, request: Request) -> Response:
