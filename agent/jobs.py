@@ -36,6 +36,7 @@ from agent.ledger import Ledger
 from agent.policy import over_budget
 from tools.cards import Spend
 from tools.desk import Problem, Refused
+from tools.jobs import cron
 from tools.jobs.metrics import MetricReader, Point
 from tools.jobs.place import JobPlace, JobRow, JobState, Machine, MaybeStarted
 from tools.jobs.prices import Prices
@@ -102,7 +103,7 @@ class Jobs:
 
     def submit(self, call: str, request: Spend) -> SessionJob:
         """Reserve and start, once per call."""
-        place = self._place(request)
+        place, request = self._place(request), cron.planned(request, time.time())  # its dates as they are by now
         label = f"{self._session}-{call}"
         short = self._reserve(label, request.hold_micro_usd)
         if short is not None:

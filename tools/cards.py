@@ -119,8 +119,10 @@ class Spend(_Value):
     outputs: str = ""  # private bucket that /outputs is a folder of: "ada/ml-intern"; "": nothing is kept
     labels: dict[str, str] = {}
     nodes: int = Field(default=1, ge=1, le=16)  # machines of this flavor, one job each
-    schedule: str = ""  # cron or "@daily"; "": once, now
+    schedule: str = ""  # a line of cron, in UTC, or "@daily"; "": once, now
     runs: int = Field(default=1, ge=1, le=366)  # the most times a schedule fires
+    rhythm: str = ""  # the schedule in words: "at 09:00 on Monday, UTC"
+    due: tuple[int, ...] = ()  # Unix times of its runs, as they are if it begins now
     timeout_seconds: int = Field(gt=0, le=7 * 24 * 3600)
     idle_seconds: int = Field(default=0, ge=0)  # a sandbox ends after so long without a command
     price_micro_usd_per_hour: int = Field(ge=0)  # of one machine, live

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Literal
 
 from tools.cards import FileMade, Spend
 from tools.desk import Contract, Desk, Problem
-from tools.jobs import checks
+from tools.jobs import checks, cron
 from tools.jobs.place import JobsView
 
 LOG_TAIL = 4_000  # characters
@@ -47,7 +48,7 @@ def job_run(
         secrets: Names only. "HF_TOKEN" only if the script must write to the Hub.
         volumes: Mounted for reading: "datasets/ada/pets:/data".
         nodes: Machines; above 1 the script runs under torchrun on all.
-        schedule: "@hourly", "@daily", "@weekly" or "@monthly", for so many runs; returns at once.
+        schedule: Cron in UTC ("0 9 * * 1") or "@daily", for so many runs; returns at once.
         namespace: Who pays; default: the user.
         expected: How long you think it will take.
         why: Why this hardware.
@@ -68,7 +69,7 @@ def job_run(
         "env": dict(checks.variable(name, value) for name, value in (env or {}).items()),
         "timeout_seconds": checks.seconds(timeout),
     }
-    when = checks.schedule(schedule, runs)
+    when = cron.check(schedule, runs)
     place = _where(desk.jobs, where, flavor)
     remote = {"flavor": flavor, "secrets": secrets, "volumes": volumes, "labels": labels, "namespace": namespace}
     remote["schedule"] = when
@@ -91,7 +92,7 @@ def job_run(
             **values,
             **terms,
         )
-    contract = desk.approve(request)
+    contract = desk.approve(cron.planned(request, time.time()))
     job = contract.submit()
     if not wait or when:
         return {"job": job, "status": "running", "edited": contract.request.script != script}

@@ -4,7 +4,7 @@ import { fileRow } from "./cards.js";
 import { curve } from "./curve.js";
 import { dot, el, link, setText } from "./dom.js";
 import { stopButton } from "./job_stop.js";
-import { machines, often } from "./spend.js";
+import { machines, next, often } from "./spend.js";
 import { usage } from "./usage.js";
 import { dollars, measure, seconds, source } from "./words.js";
 
@@ -89,7 +89,8 @@ export function jobView(item, page, { logOpen = false } = {}) {
     const passed = item.status ? (item.seconds ?? 0) : item.startedAt && !item.request.schedule ? Math.max(0, Date.now() / 1000 - item.startedAt) : 0;
     const ahead = !item.status && item.forecast && item.startedAt ? eta(item.forecast, passed) : "";
     const cost = item.cost ? `${item.cost.settled ? "" : "≤ "}${dollars(item.cost.microUsd)}` : "";
-    setText(time, [cost, passed ? seconds(passed) : "", ahead].filter(Boolean).join(" · "));
+    const due = item.status ? "" : next(item.request);
+    setText(time, [cost, passed ? seconds(passed) : "", ahead, due && `next: ${due}`].filter(Boolean).join(" · "));
   }
 
   update();

@@ -1,11 +1,9 @@
 // What a job, a sandbox or a schedule is and costs, in words, and the sum that is held for it. Nothing here draws.
 
-import { dollars, plural, span } from "./words.js";
-
-const OFTEN = { "@hourly": ["every hour", 3600], "@daily": ["every day", 86_400], "@weekly": ["every week", 604_800], "@monthly": ["every month", 31 * 86_400] };
+import { day, dollars, moment, plural, span } from "./words.js";
 
 /** What a request had no field for when its session was written. */
-const DEFAULTS = { namespace: "", image: "", dependencies: [], env: {}, secrets: [], token: "none", volumes: [], outputs: "", labels: {}, nodes: 1, schedule: "", runs: 1, idle_seconds: 0, likely_micro_usd: null, why: "", on_alarm: "ask" };
+const DEFAULTS = { namespace: "", image: "", dependencies: [], env: {}, secrets: [], token: "none", volumes: [], outputs: "", labels: {}, nodes: 1, schedule: "", runs: 1, rhythm: "", due: [], idle_seconds: 0, likely_micro_usd: null, why: "", on_alarm: "ask" };
 
 export function whole(request) {
   return { ...DEFAULTS, ...request };
@@ -35,17 +33,24 @@ export function machines({ where: place, flavor, nodes = 1 }) {
   return `${nodes > 1 ? `${nodes} × ` : ""}${flavor ?? ""}`;
 }
 
-export function often({ schedule }) {
-  return OFTEN[schedule]?.[0] ?? `at ${schedule}`;
+export function often({ schedule, rhythm }) {
+  return rhythm || schedule;
 }
 
-/** How often a schedule runs and when it is over; asked: when it was asked for, Unix time. */
-function repeats(request, asked) {
-  const { schedule, runs } = request;
+/** When a schedule runs next, at or after a Unix time; "" when nothing is known of that. */
+export function next({ due = [] }, now = Date.now() / 1000) {
+  const at = due.find((one) => one >= now);
+  return at ? moment(at) : "";
+}
+
+/** How often a schedule runs, from when on, and when it is over. */
+function repeats(request) {
+  const { schedule, runs, due } = request;
   if (!schedule) return "";
-  const every = OFTEN[schedule]?.[1];
-  const end = every ? `, the last by ${new Date((asked + runs * every) * 1000).toLocaleDateString()}` : "";
-  return `${often(request)}, ${runs === 1 ? "once" : `${runs} times`}${end}; then it is deleted`;
+  const line = schedule.startsWith("@") || !request.rhythm ? "" : ` (${schedule})`;
+  const last = runs === 1 ? "" : `, the last by ${day(due.at(-1))}`;
+  const dates = due.length ? `: the first on ${moment(due[0])}${last}` : "";
+  return `${often(request)}${line}, ${runs === 1 ? "once" : `${runs} times`}${dates}; then it is deleted`;
 }
 
 const TOKENS = { none: "none", stored: "the one you keep for jobs", own: "YOUR OWN" };
@@ -61,14 +66,14 @@ function secrets({ secrets: names, token }) {
   return names.filter((name) => token === "none" || name !== "HF_TOKEN").join(", ");
 }
 
-/** Rows of facts, without what the user may change. asked: when it was asked for, Unix time. */
-export function told(request, asked) {
+/** Rows of facts, without what the user may change. */
+export function told(request) {
   const here = request.where === "here";
   return [
     ["runs on", where(request)],
     ["paid by", here ? "" : request.namespace || "you"],
     ["why this", request.why],
-    ["repeats", repeats(request, asked)],
+    ["repeats", repeats(request)],
     ["ends early", request.idle_seconds ? `after ${span(request.idle_seconds)} without a command` : ""],
     ["HF token", here || request.where === "sandbox" ? "" : TOKENS[request.token]],
     ["secrets", secrets(request)],

@@ -20,7 +20,7 @@ export function askSpend(item, page) {
   };
   time.input.addEventListener("input", reckon);
   reckon();
-  const list = facts(told(request, item.at));
+  const list = facts(told(request));
   list.append(
     el("dt", {}, request.schedule ? "limit of each run" : "time limit"), el("dd", {}, time.input, time.unit),
     ...form.rows,
@@ -94,12 +94,12 @@ function fixed(request) {
 }
 
 /** What was agreed to, or refused, below the head of the answered card. */
-export function answeredSpend({ asked, agreed, at }) {
+export function answeredSpend({ asked, agreed }) {
   const request = whole(agreed);
   const price = request.price_micro_usd_per_hour;
   const likely = request.likely_micro_usd === null ? "" : `, probably ${dollars(request.likely_micro_usd)}`;
   const list = facts([
-    ...told(request, at),
+    ...told(request),
     ["time limit", span(request.timeout_seconds)],
     ["costs", price ? `at most ${dollars(hold(request))}${likely}` : ""],
     ["dependencies", request.dependencies.join(", ")],
