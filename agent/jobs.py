@@ -21,7 +21,6 @@ from agent.events import (
     Event,
     JobAlarm,
     JobEnded,
-    JobLogged,
     JobSubmitted,
     JobSubmitting,
     MoneyReleased,
@@ -361,10 +360,7 @@ class Jobs:
     def _log(self, job: SessionJob, text: str, offset: int, *, last: bool = False) -> None:
         """Write a piece of the log, what was measured in it, and what the watchdog says of it."""
         job.offset = offset
-        points, events = job.watch.read(text, job.state.seconds, last=last)
-        if text or points:
-            self._emit(JobLogged(job=job.job, offset=offset, text=text, points=points))
-        self._tell(job, events)
+        self._tell(job, job.watch.read(text, job.state.seconds, offset=offset, last=last))
 
     def _tell(self, job: SessionJob, events: Iterable[Event]) -> None:
         for event in events:
