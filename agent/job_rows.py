@@ -48,6 +48,11 @@ def searched_row(request: Spend) -> JobRow:
     )
 
 
+def place_name(request: Spend) -> str:
+    """Of the place that runs it: schedules have one of their own."""
+    return "schedule" if request.schedule else request.where
+
+
 def url(job: SessionJob) -> str:
     try:
         return job.place.url(job.job)

@@ -21,10 +21,9 @@ class JobWatch:
     """One job's reader and watchdog. elapsed: seconds since the job began."""
 
     def __init__(self, job: str, request: Spend) -> None:
-        price = request.price_micro_usd_per_hour * request.nodes
         self._job = job
         self._reader = MetricReader()
-        self._watch = Watch(Terms(price, request.timeout_seconds))
+        self._watch = _watch(request)
         self._rest = ""  # of a line that is still coming in
         self._ticked = self._told_at = 0.0
         self._told: JobForecast | None = None
@@ -93,3 +92,19 @@ class JobWatch:
             return None
         self._told, self._told_at = told, elapsed
         return told
+
+
+def _watch(request: Spend) -> Watch:
+    """With what a dry run on the same machines has said. Of a schedule it said it of each run, and only all are watched."""
+    terms = Terms(request.price_micro_usd_per_hour * request.nodes, request.timeout_seconds)
+    dry_run = request.foreseen
+    if request.schedule:
+        return Watch(terms)
+    if dry_run is None or dry_run.seconds_low is None:
+        return Watch(terms, total_steps=request.steps or None)
+    return Watch(
+        terms,
+        total_steps=request.steps,
+        dry_run_steps_per_second=dry_run.steps_per_second,
+        dry_run_start_seconds=dry_run.start_seconds,
+    )

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.contract import Contract
+from agent.dry_runs import foreseen
 from agent.events import (
     EndStatus,
     Entry,
@@ -28,12 +29,12 @@ from agent.events import (
     Noticed,
 )
 from agent.job_records import Record, cost, records
-from agent.job_rows import row, searched_row, url
+from agent.job_rows import place_name, row, searched_row, url
 from agent.job_usage import tell_usage
 from agent.job_watch import JobWatch
 from agent.ledger import Ledger
 from agent.policy import over_budget
-from tools.cards import Spend
+from tools.cards import Foreseen, Spend
 from tools.desk import Problem, Refused
 from tools.jobs import cron
 from tools.jobs.metrics import MetricReader, Point
@@ -82,13 +83,15 @@ class Jobs:
         prices: Prices | None = None,
         payers: Callable[[], tuple[str, ...]] = tuple,
         secrets: Callable[[], tuple[str, ...]] = tuple,
+        past: Callable[[], Iterable[Entry]] = tuple,
     ) -> None:
         """places: by Spend.where, and "schedule". reserve(hold, micro_usd): hold the money, or return the ledger it does not fit into.
 
-        payers: in whose name jobs may run on Hugging Face; secrets: names of what the user keeps for jobs.
+        payers: in whose name jobs may run on Hugging Face; secrets: names of what the user keeps for jobs. past: all
+        that the journal holds.
         """
         self._session, self._places, self._emit, self._reserve = session, dict(places), emit, reserve
-        self.prices, self.payers, self.secrets = prices, payers, secrets
+        self.prices, self.payers, self.secrets, self._past = prices, payers, secrets, past
         self._jobs: dict[str, SessionJob] = {}  # all of the session, in order
         self._searched: dict[str, Spend] = {}  # by label: it may have started a job
         self._unwanted: set[str] = set()  # labels whose job is cancelled when it is found
@@ -132,7 +135,7 @@ class Jobs:
 
     def _resume(self, label: str, known: Record, request: Spend, entries: Sequence[Entry]) -> None:
         if known.job is not None:
-            place = self._places.get(_where(request))
+            place = self._places.get(place_name(request))
             if place is None and known.open and not known.ended:
                 self._place(request)
             if place is not None:
@@ -194,10 +197,10 @@ class Jobs:
         self._warn(f"“{request.title}” was never started. Its money is free again.")
 
     def _place(self, request: Spend) -> JobPlace:
-        place = self._places.get(_where(request))
+        place = self._places.get(place_name(request))
         if place is None:
             raise Problem(
-                f"This app cannot run jobs on {_where(request)!r}.",
+                f"This app cannot run jobs on {place_name(request)!r}.",
                 f"It can on {', '.join(self._places) or 'nothing'}.",
             )
         return place
@@ -287,6 +290,9 @@ class Jobs:
             raise Problem(f"Job {job} is no sandbox.", "Use an id that sandbox_run returned.")
         machine: Machine = opens(job)
         return machine
+
+    def foresee(self, job: str, request: Spend) -> Foreseen:
+        return foreseen(self._past(), job, self._known(job).request, request)
 
     def wait(self, job: str, seconds: float) -> bool:
         return self._known(job).done.wait(seconds)
@@ -390,8 +396,3 @@ class Jobs:
 
     def _warn(self, text: str) -> None:
         self._emit(Noticed(level="warning", text=text))
-
-
-def _where(request: Spend) -> str:
-    """The name of its place: schedules have one of their own."""
-    return "schedule" if request.schedule else request.where

@@ -15,7 +15,7 @@ from tests.doubles import scenes
 from tests.doubles.sessions import ToldSession
 from tests.journeys.test_page_modules import call, modules  # noqa: F401
 from tests.ui.serving import until
-from tools.cards import Spend
+from tools.cards import Foreseen, Spend
 from tools.jobs.cron import planned
 
 pytestmark = pytest.mark.journey
@@ -123,6 +123,58 @@ def test_a_scheduled_job_says_when_it_runs_next(page: Page, session: ToldSession
     expect(card.locator(".job-head")).to_contain_text("a10g-small, at 00:00 every day, UTC")
     date = datetime.fromtimestamp(request.due[0], UTC)
     expect(card.locator(".job-time")).to_have_text(re.compile(rf"next: \w+, {date.day} \w+ {date.year} at 00:00 UTC$"))
+
+
+FORESEEN = Foreseen(
+    job="ada/6a01",
+    on="a10g-small",
+    steps_per_second=12.3,
+    seconds_low=1810.0,
+    seconds_high=2590.0,
+    micro_usd_low=516_667,
+    micro_usd_high=733_334,
+    words="30 min to 43 min for 26,000 steps: from 12.3 steps/s in job ada/6a01 on a10g-small",
+)
+
+
+def test_what_a_dry_run_foretells_stands_beside_the_most_it_can_cost(page: Page, session: ToldSession) -> None:
+    card = ask(page, session, scenes.SPEND.model_copy(update={"steps": 26_000, "foreseen": FORESEEN}))
+    expect(card.locator(".costs")).to_contain_text("costs at most$0.75")
+    expect(card.locator(".costs")).to_contain_text(f"will likely cost$0.52 – $0.73{FORESEEN.words}")
+    assert told(card)["steps"] == "26,000"
+    short = card.get_by_role("status")
+    expect(short).to_be_hidden()
+    card.get_by_label("Time limit in minutes").fill("40")
+    expect(short).to_have_text("It may take 43 min: then it would be cut off by the time limit.")
+    card.get_by_label("Time limit in minutes").fill("30")
+    expect(short).to_have_text(
+        "Even 30 min, the least that is likely, is past the time limit: it would be cut off unfinished."
+    )
+    card.get_by_label("Time limit in minutes").fill("60")
+    expect(short).to_be_hidden()
+    session.set_budget(500_000)
+    page.reload()
+    expect(short).to_have_text("Even $0.52, the least that is likely, is more than is left in the budget.")
+    card.get_by_role("button", name="Approve").click()
+    expect(card).to_contain_text("at most $0.75, likely $0.52 – $0.73")
+    assert told(card)["foreseen"] == FORESEEN.words
+
+
+def test_a_dry_run_on_other_hardware_is_said_and_what_the_agent_expects_stays(page: Page, session: ToldSession) -> None:
+    words = "measured on this machine, not on a10g-small: no forecast of time"
+    elsewhere = Foreseen(job="here-1", on="this machine", steps_per_second=3.0, words=words)
+    card = ask(
+        page, session, scenes.SPEND.model_copy(update={"foreseen": elsewhere, "likely_micro_usd": 400_000, "steps": 10})
+    )
+    expect(card.locator(".costs")).to_contain_text(f"will probably cost$0.40as the agent expects; {words}")
+    expect(card.get_by_role("status")).to_be_hidden()
+
+
+def test_what_costs_nothing_is_foretold_in_time_alone(page: Page, session: ToldSession) -> None:
+    free = {"where": "here", "flavor": "", "price_micro_usd_per_hour": 0, "secrets": ()}
+    card = ask(page, session, scenes.SPEND.model_copy(update=free | {"steps": 26_000, "foreseen": FORESEEN}))
+    expect(card.locator(".costs")).to_contain_text("will likely take30 min – 43 min")
+    expect(card.locator(".costs")).not_to_contain_text("$")
 
 
 def test_of_a_sandbox_only_the_time_can_be_changed(page: Page, session: ToldSession) -> None:

@@ -14,6 +14,7 @@ SCRIPT = 400_000  # characters
 MANY = 50  # dependencies, environment variables
 VALUE = 4_096  # characters of an environment variable
 LONGEST = 24 * 3600  # seconds
+STEPS = 10**9
 
 _TIME = re.compile(r"(?:(\d{1,2})h)?(?:(\d{1,4})m)?(?:(\d{1,5})s)?")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -65,6 +66,16 @@ def seconds(timeout: str) -> int:
             f"The timeout cannot be {timeout[:40]!r}.", 'Write it as "90s", "10m" or "1h30m": 1 second to 24 hours.'
         )
     return total
+
+
+def steps(given: int, dry_run: str) -> int:
+    """How many a script will make; 0 is not said."""
+    if not 0 <= given <= STEPS or (dry_run and not given):
+        raise Problem(
+            f"A run of {given:,} steps cannot be foreseen.",
+            f"Give steps: how many the real run will make, up to {STEPS:,}.",
+        )
+    return given
 
 
 def requirement(text: str) -> str:

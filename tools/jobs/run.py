@@ -8,7 +8,7 @@ from typing import Any, Literal
 from tools.cards import FileMade, Spend
 from tools.desk import Contract, Desk, Problem
 from tools.jobs import checks, cron
-from tools.jobs.place import JobsView
+from tools.jobs.place import JobsView, view_of
 
 LOG_TAIL = 4_000  # characters
 MANY = checks.MANY
@@ -32,6 +32,8 @@ def job_run(
     runs: int = 1,
     namespace: str = "",
     expected: str = "",
+    steps: int = 0,
+    dry_run: str = "",
     why: str = "",
     wait: bool = True,
 ) -> dict[str, Any]:
@@ -51,6 +53,9 @@ def job_run(
         schedule: Cron in UTC ("0 9 * * 1") or "@daily", for so many runs; returns at once.
         namespace: Who pays; default: the user.
         expected: How long you think it will take.
+        steps: Optimizer steps it will make.
+        dry_run: An earlier job on the same hardware; its pace foretells time and cost. Before what costs more than a
+            little run 20 steps, each printed, then pass its id.
         why: Why this hardware.
         wait: False returns at once; then use job_wait, job_logs.
 
@@ -68,6 +73,7 @@ def job_run(
         "dependencies": tuple(checks.requirement(text) for text in dependencies or []),
         "env": dict(checks.variable(name, value) for name, value in (env or {}).items()),
         "timeout_seconds": checks.seconds(timeout),
+        "steps": checks.steps(steps, dry_run),
     }
     when = cron.check(schedule, runs)
     place = _where(desk.jobs, where, flavor)
@@ -79,9 +85,7 @@ def job_run(
             raise Problem(f"A job on this machine takes no {given_here}.", 'Leave it out, or ask for where="jobs".')
         request = Spend(where="here", price_micro_usd_per_hour=0, **values)
     else:
-        view = desk.jobs
-        assert view is not None  # noqa: S101  # _where has looked
-        terms = _remote(view, flavor, namespace, nodes, runs, outputs, expected, secrets or [])
+        terms = _remote(view_of(desk), flavor, namespace, nodes, runs, outputs, expected, secrets or [])
         request = Spend(
             where="jobs",
             volumes=tuple(_volume(text) for text in volumes or []),
@@ -92,6 +96,8 @@ def job_run(
             **values,
             **terms,
         )
+    if dry_run:
+        request = request.model_copy(update={"foreseen": view_of(desk).foresee(dry_run, request)})
     contract = desk.approve(cron.planned(request, time.time()))
     job = contract.submit()
     if not wait or when:

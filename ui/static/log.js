@@ -84,7 +84,9 @@ export function logView(log) {
   let from = 0; // number of the first one's row, counted from the log's beginning
   let atEnd = true;
   const toEnd = () => (node.scrollTop = node.scrollHeight);
-  node.addEventListener("scroll", () => (atEnd = node.scrollHeight - node.scrollTop - node.clientHeight < 30));
+  const look = () => (atEnd = node.scrollHeight - node.scrollTop - node.clientHeight < 30);
+  node.addEventListener("scroll", look);
+  node.addEventListener("toggle", look, true); // who opens a fold looks at that
   requestAnimationFrame(toEnd); // only what is on the page can be scrolled
 
   function update() {

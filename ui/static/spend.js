@@ -1,9 +1,9 @@
 // What a job, a sandbox or a schedule is and costs, in words, and the sum that is held for it. Nothing here draws.
 
-import { day, dollars, moment, plural, span } from "./words.js";
+import { count, day, dollars, moment, plural, span } from "./words.js";
 
 /** What a request had no field for when its session was written. */
-const DEFAULTS = { namespace: "", image: "", dependencies: [], env: {}, secrets: [], token: "none", volumes: [], outputs: "", labels: {}, nodes: 1, schedule: "", runs: 1, rhythm: "", due: [], idle_seconds: 0, likely_micro_usd: null, why: "", on_alarm: "ask" };
+const DEFAULTS = { namespace: "", image: "", dependencies: [], env: {}, secrets: [], token: "none", volumes: [], outputs: "", labels: {}, nodes: 1, schedule: "", runs: 1, rhythm: "", due: [], idle_seconds: 0, likely_micro_usd: null, steps: 0, foreseen: null, why: "", on_alarm: "ask" };
 
 export function whole(request) {
   return { ...DEFAULTS, ...request };
@@ -17,6 +17,30 @@ export function hold({ price_micro_usd_per_hour: price, nodes = 1, runs = 1, tim
 /** "≤ $0.75", or "free". */
 export function limit(request, timeout = request.timeout_seconds) {
   return request.price_micro_usd_per_hour ? `≤ ${dollars(hold(request, timeout))}` : "free";
+}
+
+/** What a dry run foretells of the money: "$0.41 – $0.58". */
+export function range({ micro_usd_low: low, micro_usd_high: high }) {
+  return dollars(low) === dollars(high) ? dollars(low) : `${dollars(low)} – ${dollars(high)}`;
+}
+
+/** The same of the time. */
+export function times({ seconds_low: low, seconds_high: high }) {
+  return `${about(low)} – ${about(high)}`;
+}
+
+function about(value) {
+  return value < 100 ? `${Math.round(value)} s` : span(60 * Math.round(value / 60));
+}
+
+/** What will not be done within this time limit, or with what is free of the budget; "" when nothing. */
+export function tooShort({ foreseen, runs }, timeout, free) {
+  if (!foreseen || foreseen.seconds_low === null) return "";
+  const { seconds_low: low, seconds_high: high, micro_usd_low: least } = foreseen;
+  const what = runs > 1 ? "each run" : "it";
+  if (low > timeout) return `Even ${about(low)}, the least that is likely, is past the time limit: ${what} would be cut off unfinished.`;
+  if (least > free) return `Even ${dollars(least)}, the least that is likely, is more than is left in the budget.`;
+  return high > timeout ? `It may take ${about(high)}: then ${what} would be cut off by the time limit.` : "";
 }
 
 /** Where it runs and what an hour of that costs. */
@@ -73,6 +97,7 @@ export function told(request) {
     ["runs on", where(request)],
     ["paid by", here ? "" : request.namespace || "you"],
     ["why this", request.why],
+    ["steps", request.steps ? count(request.steps) : ""],
     ["repeats", repeats(request)],
     ["ends early", request.idle_seconds ? `after ${span(request.idle_seconds)} without a command` : ""],
     ["HF token", here || request.where === "sandbox" ? "" : TOKENS[request.token]],
