@@ -134,6 +134,16 @@ def test_an_answer_that_comes_late_begins_the_schedule_anew(at: Places) -> None:
     assert submitted.request.due[0] > stale.due[-1]
 
 
+def test_a_time_limit_that_was_raised_past_the_next_run_starts_nothing_and_holds_nothing(
+    hub: FakeHub, at: Places
+) -> None:
+    edited = daily().model_copy(update={"schedule": "@hourly", "timeout_seconds": 7200})
+    with pytest.raises(Problem, match="may take 120 min"):
+        at.contract(edited).submit()
+    assert at.books.ledger.compute.held == 0
+    assert not hub.jobs.schedules
+
+
 def test_a_schedule_that_nobody_deletes_runs_nothing_after_its_date(hub: FakeHub, at: Places, tmp_path: Path) -> None:
     at.contract(daily()).submit()
     (plan,) = hub.jobs.schedules.values()
