@@ -253,6 +253,9 @@ class JobLogged(_Event):
     offset: int  # bytes of the log that are told with this
     text: str
     points: tuple[dict[str, float | None], ...] = ()  # {"step": 10, "loss": 0.5}; None: printed, and no finite number
+    # Runs of lines that say little: (first line, lines, sort). Line 0 is what text goes on with; a line that text does
+    # not end is marked when it has ended.
+    noise: tuple[tuple[int, int, str], ...] = ()
 
 
 EndStatus = Literal["completed", "failed", "cancelled", "timeout", "lost"]

@@ -74,9 +74,11 @@ def forecast(
     *,
     elapsed: float | None = None,
     dry_run_steps_per_second: float | None = None,
+    starts_in: float = 0.0,
 ) -> Forecast | None:
     """series: (seconds since the job began, step), in order. elapsed: now, by the same clock; the last mark's if None.
 
+    starts_in: seconds until the first step, of a run that has made none and whose dry run took so long.
     None: nothing is known yet. A series that falls back to an earlier step begins anew there (a restart).
     """
     found = estimate(series, total_steps, dry_run_steps_per_second)
@@ -86,7 +88,7 @@ def forecast(
     now = max(last, elapsed if elapsed is not None else last)
     cell = sum(found.done > bound for bound in DONE)
     passed = now - last  # since the last mark: it is part of what was to go
-    low, high = (found.seconds * math.exp(z[cell] * found.spread) for z in (LOW, HIGH))
+    low, high = (starts_in + found.seconds * math.exp(z[cell] * found.spread) for z in (LOW, HIGH))
     low, high = (max(0.0, low - passed), max(high - passed, 0.05 * high))
     micro_low, micro_high = (_micro_usd(now + seconds, terms) for seconds in (low, high))
     budget = terms.budget_micro_usd
@@ -96,7 +98,7 @@ def forecast(
         seconds_high=high,
         micro_usd_low=micro_low,
         micro_usd_high=micro_high,
-        finish_probability=_probability(terms.timeout_seconds - last, found, cell),
+        finish_probability=_probability(terms.timeout_seconds - last - starts_in, found, cell),
         passes_timeout=now + low > terms.timeout_seconds,
         passes_budget=budget is not None and micro_low > budget,
         words=_words(low, high, micro_low, micro_high, now, terms),
@@ -120,6 +122,14 @@ def estimate(
     if not intervals:
         return None
     return _from_past(intervals, left, step, done)
+
+
+def pace(series: Sequence[tuple[float, float]]) -> float | None:
+    """Steps per second of a run without its slow beginning; None: it was not seen to move."""
+    marks = _marks(series)
+    intervals = _settled([(b[1] - a[1], b[0] - a[0], b[1]) for a, b in pairwise(marks)])
+    seconds = sum(seconds for _, seconds, _ in intervals)
+    return sum(steps for steps, _, _ in intervals) / seconds if seconds > 0 else None
 
 
 def _from_past(intervals: list[tuple[float, float, float]], left: float, step: float, done: float) -> Estimate:
@@ -212,13 +222,13 @@ def _micro_usd(seconds: float, terms: Terms) -> int:
 
 
 def _words(low: float, high: float, micro_low: int, micro_high: int, now: float, terms: Terms) -> str:
-    left = f"{_span(low)} to {_span(high)} to go"
+    left = f"{span(low)} to {span(high)} to go"
     cost = "" if not micro_high else f", {_dollars(micro_low)} to {_dollars(micro_high)} in all"
     budget = terms.budget_micro_usd
     if now + low > terms.timeout_seconds:
-        end = f"; that is past its time limit of {_span(terms.timeout_seconds)}"
+        end = f"; that is past its time limit of {span(terms.timeout_seconds)}"
     elif now + high > terms.timeout_seconds:
-        end = f"; that may be past its time limit of {_span(terms.timeout_seconds)}"
+        end = f"; that may be past its time limit of {span(terms.timeout_seconds)}"
     elif budget is not None and micro_high > budget:
         end = f"; that {'is' if micro_low > budget else 'may be'} over the budget of {_dollars(budget)}"
     else:
@@ -226,7 +236,8 @@ def _words(low: float, high: float, micro_low: int, micro_high: int, now: float,
     return f"{left}{cost}{end}."
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """A time in words."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = seconds / 60

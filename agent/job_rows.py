@@ -62,6 +62,11 @@ def why_ended(known: SessionJob, state: JobState) -> str:
     return state.message
 
 
+def place_name(request: Spend) -> str:
+    """Of the place that runs it: schedules have one of their own."""
+    return "schedule" if request.schedule else request.where
+
+
 def url(job: SessionJob) -> str:
     try:
         return job.place.url(job.job)

@@ -8,7 +8,8 @@ from agent.events import Entry, Event, JobAlarm, JobForecast, JobLogged, JobSubm
 from agent.forecast import Terms
 from agent.watchdog import Alarm, Watch
 from tools.cards import Spend
-from tools.jobs.metrics import MetricReader, Point
+from tools.jobs.metrics import MetricReader
+from tools.jobs.noise import marked
 
 FORECAST_SECONDS = 10.0  # between two forecasts that are told
 TICK_SECONDS = 5.0  # between two looks at a job that says nothing
@@ -20,23 +21,27 @@ class JobWatch:
     """One job's reader and watchdog. elapsed: seconds since the job began."""
 
     def __init__(self, job: str, request: Spend) -> None:
-        price = request.price_micro_usd_per_hour * request.nodes
         self._job = job
         self._reader = MetricReader()
-        self._watch = Watch(Terms(price, request.timeout_seconds))
+        self._watch = _watch(request)
         self._rest = ""  # of a line that is still coming in
         self._ticked = self._told_at = 0.0
         self._told: JobForecast | None = None
 
-    def read(self, text: str, elapsed: float, *, last: bool = False) -> tuple[tuple[Point, ...], list[Event]]:
-        """A piece of the log: the measurements in it, and what is to be told. last: no more is coming."""
+    def read(self, text: str, elapsed: float, *, offset: int = 0, last: bool = False) -> list[Event]:
+        """A piece of the log, up to this offset: itself with what is in it, then what is to be told. last: no more is coming."""
         whole, end, rest = (self._rest + text).rpartition("\n")
+        lines = whole + end
         if last or len(rest) > LONGEST_LINE:
-            whole, end, rest = whole + end + rest, "", ""
+            lines, rest = lines + rest, ""
         self._rest = rest
-        found = self._reader.read(whole + end)
+        found = self._reader.read(lines)
         alarms = self._watch.read(elapsed, found)
-        return found.points, self._events(alarms, elapsed)
+        events = self._events(alarms, elapsed)
+        if text or found.points:
+            noise = marked(whole) if end else ()
+            events.insert(0, JobLogged(job=self._job, offset=offset, text=text, points=found.points, noise=noise))
+        return events
 
     def tick(self, elapsed: float) -> list[Event]:
         """Time has passed: what is to be told."""
@@ -87,3 +92,19 @@ class JobWatch:
             return None
         self._told, self._told_at = told, elapsed
         return told
+
+
+def _watch(request: Spend) -> Watch:
+    """With what a dry run on the same machines has said. Of a schedule it said it of each run, and only all are watched."""
+    terms = Terms(request.price_micro_usd_per_hour * request.nodes, request.timeout_seconds)
+    dry_run = request.foreseen
+    if request.schedule:
+        return Watch(terms)
+    if dry_run is None or dry_run.seconds_low is None:
+        return Watch(terms, total_steps=request.steps or None)
+    return Watch(
+        terms,
+        total_steps=request.steps,
+        dry_run_steps_per_second=dry_run.steps_per_second,
+        dry_run_start_seconds=dry_run.start_seconds,
+    )

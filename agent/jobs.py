@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.contract import Contract
+from agent.dry_runs import foreseen
 from agent.events import (
     EndStatus,
     Entry,
     Event,
     JobAlarm,
     JobEnded,
-    JobLogged,
     JobSubmitted,
     JobSubmitting,
     MoneyReleased,
@@ -29,13 +29,14 @@ from agent.events import (
     Noticed,
 )
 from agent.job_records import Record, cost, records
-from agent.job_rows import row, searched_row, url, watched_again, why_ended
+from agent.job_rows import place_name, row, searched_row, url, watched_again, why_ended
 from agent.job_usage import tell_usage
 from agent.job_watch import JobWatch
 from agent.ledger import Ledger
 from agent.policy import over_budget
-from tools.cards import Spend
+from tools.cards import Foreseen, Spend
 from tools.desk import Problem, Refused
+from tools.jobs import cron
 from tools.jobs.metrics import MetricReader, Point
 from tools.jobs.place import JobPlace, JobRow, JobState, Machine, MaybeStarted
 from tools.jobs.prices import Prices
@@ -82,13 +83,15 @@ class Jobs:
         prices: Prices | None = None,
         payers: Callable[[], tuple[str, ...]] = tuple,
         secrets: Callable[[], tuple[str, ...]] = tuple,
+        past: Callable[[], Iterable[Entry]] = tuple,
     ) -> None:
         """places: by Spend.where, and "schedule". reserve(hold, micro_usd): hold the money, or return the ledger it does not fit into.
 
-        payers: in whose name jobs may run on Hugging Face; secrets: names of what the user keeps for jobs.
+        payers: in whose name jobs may run on Hugging Face; secrets: names of what the user keeps for jobs. past: all
+        that the journal holds.
         """
         self._session, self._places, self._emit, self._reserve = session, dict(places), emit, reserve
-        self.prices, self.payers, self.secrets = prices, payers, secrets
+        self.prices, self.payers, self.secrets, self._past = prices, payers, secrets, past
         self._jobs: dict[str, SessionJob] = {}  # all of the session, in order
         self._searched: dict[str, Spend] = {}  # by label: it may have started a job
         self._unwanted: set[str] = set()  # labels whose job is cancelled when it is found
@@ -102,7 +105,7 @@ class Jobs:
 
     def submit(self, call: str, request: Spend) -> SessionJob:
         """Reserve and start, once per call."""
-        place = self._place(request)
+        place, request = self._place(request), cron.planned(request, time.time())  # its dates as they are by now
         label = f"{self._session}-{call}"
         short = self._reserve(label, request.hold_micro_usd)
         if short is not None:
@@ -132,7 +135,7 @@ class Jobs:
 
     def _resume(self, label: str, known: Record, request: Spend, entries: Sequence[Entry]) -> None:
         if known.job is not None:
-            place = self._places.get(_where(request))
+            place = self._places.get(place_name(request))
             if place is None and known.open and not known.ended:
                 self._place(request)
             if place is not None:
@@ -194,10 +197,10 @@ class Jobs:
         self._warn(f"“{request.title}” was never started. Its money is free again.")
 
     def _place(self, request: Spend) -> JobPlace:
-        place = self._places.get(_where(request))
+        place = self._places.get(place_name(request))
         if place is None:
             there = ", ".join(self._places) or "nothing"
-            raise Problem(f"This app cannot run jobs on {_where(request)!r}.", f"It can on {there}.")
+            raise Problem(f"This app cannot run jobs on {place_name(request)!r}.", f"It can on {there}.")
         return place
 
     # --- ending ---
@@ -286,6 +289,9 @@ class Jobs:
         machine: Machine = opens(job)
         return machine
 
+    def foresee(self, job: str, request: Spend) -> Foreseen:
+        return foreseen(self._past(), job, self._known(job).request, request)
+
     def wait(self, job: str, seconds: float) -> bool:
         return self._known(job).done.wait(seconds)
 
@@ -360,10 +366,7 @@ class Jobs:
     def _log(self, job: SessionJob, text: str, offset: int, *, last: bool = False) -> None:
         """Write a piece of the log, what was measured in it, and what the watchdog says of it."""
         job.offset = offset
-        points, events = job.watch.read(text, job.state.seconds, last=last)
-        if text or points:
-            self._emit(JobLogged(job=job.job, offset=offset, text=text, points=points))
-        self._tell(job, events)
+        self._tell(job, job.watch.read(text, job.state.seconds, offset=offset, last=last))
 
     def _tell(self, job: SessionJob, events: Iterable[Event]) -> None:
         for event in events:
@@ -393,8 +396,3 @@ class Jobs:
 
     def _warn(self, text: str) -> None:
         self._emit(Noticed(level="warning", text=text))
-
-
-def _where(request: Spend) -> str:
-    """The name of its place: schedules have one of their own."""
-    return "schedule" if request.schedule else request.where

@@ -7,6 +7,7 @@ import os
 import select
 import sys
 import threading
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.markdown import Markdown
@@ -164,10 +165,33 @@ def _described(request: Request) -> str:
             lines = [
                 f"\n[bold]{escape(_plain(spend.title))}[/]",
                 f"Runs on {escape(place)} for at most {spend.timeout_seconds} s; costs at most {usd(spend.hold_micro_usd)}.",
+                *_repeats(spend),
+                *_foreseen(spend),
                 f"Packages: {escape(', '.join(spend.dependencies) or 'none')}. Secrets: {escape(', '.join(spend.secrets) or 'none')}.",
                 escape(_plain(spend.script)),
             ]
             return "\n".join(lines)
+
+
+def _repeats(spend: Spend) -> list[str]:
+    if not spend.due:
+        return []
+    first, last = (f"{datetime.fromtimestamp(at, UTC):%d %b %Y %H:%M}" for at in (spend.due[0], spend.due[-1]))
+    return [f"Repeats {escape(spend.rhythm)}, {spend.runs} times: the first on {first}, the last by {last}."]
+
+
+def _foreseen(spend: Spend) -> list[str]:
+    found = spend.foreseen
+    if found is None:
+        return []
+    if found.seconds_low is None or not found.micro_usd_low or not found.micro_usd_high:
+        told = [f"Foreseen: {escape(_plain(found.words))}."]
+    else:
+        money = f"{usd(found.micro_usd_low)} to {usd(found.micro_usd_high)}"
+        told = [f"Likely {money}, {escape(_plain(found.words))}."]
+    if found.seconds_low is not None and found.seconds_low > spend.timeout_seconds:
+        told.append("[bold]Even the least that is likely is past its time limit: it would be cut off unfinished.[/]")
+    return told
 
 
 def _short(text: str, limit: int = 200) -> str:

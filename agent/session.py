@@ -92,9 +92,8 @@ class Session:
         self._toolbox = Toolbox(tools_for(outside), self._emit, self._desk, past.calls)
         self._mind = Mind(self._outside, self._books, entries)
         self._executor: Executor | None = None
-        self._jobs = Jobs(
-            self.id, outside.places, self._emit, self._books.reserve, outside.prices, outside.payers, outside.secrets
-        )
+        payers, secrets, emit, reserve = outside.payers, outside.secrets, self._emit, self._books.reserve
+        self._jobs = Jobs(self.id, outside.places, emit, reserve, outside.prices, payers, secrets, journal.entries)
         restarted = "The app was restarted while this ran. Nothing before that is lost: send a message to go on."
         close_left_open(past, self._emit, restarted)
         settle_what_was_cut_short(self._books)

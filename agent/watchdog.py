@@ -96,10 +96,16 @@ class Watch:
     """
 
     def __init__(
-        self, terms: Terms, *, total_steps: float | None = None, dry_run_steps_per_second: float | None = None
+        self,
+        terms: Terms,
+        *,
+        total_steps: float | None = None,
+        dry_run_steps_per_second: float | None = None,
+        dry_run_start_seconds: float = 0.0,
     ) -> None:
         self.forecast: Forecast | None = None
-        self._terms, self._total, self._dry_run = terms, total_steps, dry_run_steps_per_second
+        self._terms, self._total = terms, total_steps
+        self._dry_run, self._dry_run_start = dry_run_steps_per_second, dry_run_start_seconds
         self._marks: list[tuple[float, float]] = []
         self._loss, self._better = _Series(), _Series()
         self._rewarded = False
@@ -232,14 +238,19 @@ class Watch:
         return alarms
 
     def _foresee(self, elapsed: float) -> list[Alarm]:
-        if not self._total or self.step is None:
+        if not self._total:
             return []
-        new = forecast(self._marks, self._total, self._terms, elapsed=elapsed, dry_run_steps_per_second=self._dry_run)
+        begun = self._marks or [(elapsed, 0.0)]  # before the first step all of them are still to come
+        starts_in = 0.0 if self._marks else max(0.0, self._dry_run_start - elapsed)
+        pace = self._dry_run
+        new = forecast(
+            begun, self._total, self._terms, elapsed=elapsed, dry_run_steps_per_second=pace, starts_in=starts_in
+        )
         if new is None:
             return []
         moved, self.forecast = self.forecast is None or new != self.forecast, new
         passes = new.passes_budget or (new.passes_timeout and new.finish_probability < SURE)
-        early = len(self._marks) < FEWEST + 2 or self.step < EARLIEST * self._total
+        early = len(self._marks) < FEWEST + 2 or (self.step or 0.0) < EARLIEST * self._total
         if not passes or early:
             self._late = 0
             return self._when(False, "overrun", "")

@@ -97,6 +97,20 @@ class Demand(_Value):
 # --- requests: what needs the user's word --------------------------------------------------------
 
 
+class Foreseen(_Value):
+    """What a dry run says of the real one: an 80 % interval of time and money, or nothing where it ran elsewhere."""
+
+    job: str  # the dry run
+    on: str  # what it ran on: "l4x1", "this machine"
+    steps_per_second: float = Field(gt=0)
+    start_seconds: float = Field(default=0.0, ge=0)  # before its first step
+    seconds_low: float | None = None  # of the whole run, whatever its time limit; None: no forecast
+    seconds_high: float | None = None
+    micro_usd_low: int | None = None  # of all machines and runs, in whole minutes
+    micro_usd_high: int | None = None
+    words: str
+
+
 class Spend(_Value):
     """Run a script on hardware. For where="here" the price is 0 and the danger is the machine itself.
 
@@ -119,14 +133,25 @@ class Spend(_Value):
     outputs: str = ""  # private bucket that /outputs is a folder of: "ada/ml-intern"; "": nothing is kept
     labels: dict[str, str] = {}
     nodes: int = Field(default=1, ge=1, le=16)  # machines of this flavor, one job each
-    schedule: str = ""  # cron or "@daily"; "": once, now
+    schedule: str = ""  # a line of cron, in UTC, or "@daily"; "": once, now
     runs: int = Field(default=1, ge=1, le=366)  # the most times a schedule fires
+    rhythm: str = ""  # the schedule in words: "at 09:00 on Monday, UTC"
+    due: tuple[int, ...] = ()  # Unix times of its runs, as they are if it begins now
     timeout_seconds: int = Field(gt=0, le=7 * 24 * 3600)
     idle_seconds: int = Field(default=0, ge=0)  # a sandbox ends after so long without a command
     price_micro_usd_per_hour: int = Field(ge=0)  # of one machine, live
     likely_micro_usd: int | None = Field(default=None, ge=0)  # what it will probably cost; None: no estimate
+    steps: int = Field(default=0, ge=0)  # that the script will make; 0: not said
+    foreseen: Foreseen | None = None  # None: there was no dry run
     why: str = ""  # why this hardware, in a sentence
     on_alarm: Literal["ask", "stop"] = "ask"  # when the watchdog says that the training goes wrong
+
+    @property
+    def machines(self) -> str:
+        """Where it runs, short: "this machine", "4 × a100-large"."""
+        if self.where == "here":
+            return "this machine"
+        return f"{self.nodes} × {self.flavor}" if self.nodes > 1 else self.flavor
 
     @property
     def hold_micro_usd(self) -> int:

@@ -31,27 +31,43 @@ def lines(first: int, last: int) -> str:
     return "".join(f"{{'loss': {2 - n / 100}, 'step': {n}, 'total_steps': 100}}\n" for n in range(first, last + 1))
 
 
+def logged(told: list[Event]) -> JobLogged:
+    first = told[0]
+    assert isinstance(first, JobLogged)
+    return first
+
+
 def test_a_measurement_counts_once_its_line_is_whole() -> None:
     watch = JobWatch("j", request())
-    assert watch.read("{'loss': 0.5, 'st", 1.0)[0] == ()
-    (point,) = watch.read("ep': 3}\n{'loss'", 2.0)[0]
+    assert logged(watch.read("{'loss': 0.5, 'st", 1.0)).points == ()
+    (point,) = logged(watch.read("ep': 3}\n{'loss'", 2.0)).points
     assert point == {"loss": 0.5, "step": 3.0}
-    (last,) = watch.read(": 0.25}", 3.0, last=True)[0]
+    (last,) = logged(watch.read(": 0.25}", 3.0, last=True)).points
     assert last["loss"] == 0.25
+
+
+def test_what_says_little_is_marked_once_its_line_is_whole() -> None:
+    watch = JobWatch("j", request())
+    assert logged(watch.read("start\nResolved 3 packages\nDownloa", 1.0)).noise == ((1, 1, "installing"),)
+    assert logged(watch.read("ding torch\nDownloading numpy\nBuilding x fai", 2.0)).noise == ((0, 2, "installing"),)
+    assert logged(watch.read("led\n 10%|█| 1/9 [00:01<00:09]\r 20%|█| 2/9 [00:02<00:08]\n", 3.0)).noise == (
+        (1, 1, "progress"),
+    )
+    assert logged(watch.read("Resolved", 4.0)).noise == ()
 
 
 def test_a_line_without_end_is_not_kept_for_ever() -> None:
     watch = JobWatch("j", request())
     for _ in range(50):
         watch.read("x" * 10_000, 1.0)
-    assert watch.read("\n{'loss': 1.0, 'step': 1}\n", 2.0)[0] == ({"loss": 1.0, "step": 1.0},)
+    assert logged(watch.read("\n{'loss': 1.0, 'step': 1}\n", 2.0)).points == ({"loss": 1.0, "step": 1.0},)
 
 
 def told(watch: JobWatch, until: int) -> list[tuple[float, Event]]:
     """What is told of a hundred steps of a second each."""
     found = []
     for step in range(1, until + 1):
-        found += [(float(step), event) for event in watch.read(lines(step, step), float(step))[1]]
+        found += [(float(step), event) for event in watch.read(lines(step, step), float(step))]
     return found
 
 
@@ -70,7 +86,7 @@ def test_an_alarm_is_told_once_also_over_a_restart() -> None:
     watch = JobWatch("j", request())
     bad = "{'loss': nan, 'step': 11}\n"
     told(watch, 10)
-    _, alarms = watch.read(bad, 11.0)
+    alarms = watch.read(bad, 11.0)
     assert [event.rule for event in alarms if isinstance(event, JobAlarm)] == ["nan"]
     journal: list[tuple[float, Event]] = [
         (0.0, JobSubmitted(label="l", job="j", call="c", where="here", title="t")),
@@ -79,7 +95,7 @@ def test_an_alarm_is_told_once_also_over_a_restart() -> None:
     ]
     again = JobWatch("j", request())
     again.replay([Entry(seq=n, at=at, event=event) for n, (at, event) in enumerate(journal, start=1)])
-    _, after = again.read("{'loss': nan, 'step': 12}\n", 12.0)
+    after = again.read("{'loss': nan, 'step': 12}\n", 12.0)
     assert not [event for event in after if isinstance(event, JobAlarm)]
 
 

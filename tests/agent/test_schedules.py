@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from agent.events import JobEnded, JobLogged, MoneySettled
+from agent.events import JobEnded, JobLogged, JobSubmitting, MoneySettled
 from agent.ledger import Ledger
 from agent.policy import judge
 from tests.doubles.desk import desk
@@ -16,7 +17,7 @@ from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import BUDGET, Places, spend, until
 from tools.cards import Spend
 from tools.desk import Problem
-from tools.jobs import job_run
+from tools.jobs import cron, job_run
 from tools.jobs.launch import submissions
 
 
@@ -98,7 +99,9 @@ def test_schedules_are_never_allowed_unasked() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"schedule": "* * * * *"}, "no schedule"),
+        ({"schedule": "* * * * *"}, "fires 1 min after it fired"),
+        ({"schedule": "0 0 30 2 *"}, "never fires"),
+        ({"schedule": "@hourly", "runs": 2, "timeout": "2h"}, "may take 120 min"),
         ({"runs": 3}, "cannot run 3 times"),
         ({"schedule": "@daily", "runs": 0}, "0"),
     ],
@@ -110,11 +113,42 @@ def test_a_schedule_without_an_end_cannot_be_asked_for(at: Places, given: dict[s
     assert not asking.asked
 
 
+def test_a_line_of_cron_is_asked_for_with_its_dates_and_told_to_the_hub(hub: FakeHub, at: Places) -> None:
+    asking = desk(jobs=at.jobs, sign=at.contract)
+    assert job_run(asking, "print(1)", flavor="cpu-basic", schedule="0 9 * * 1", runs=4)["status"] == "running"
+    (asked,) = asking.asked
+    assert isinstance(asked, Spend)
+    assert asked.rhythm == "at 09:00 on Monday, UTC"
+    assert [later - earlier for earlier, later in pairwise(asked.due)] == [7 * 86_400] * 3
+    (plan,) = hub.jobs.schedules.values()
+    assert plan["schedule"] == "0 9 * * 1"
+    until = int(plan["jobSpec"]["environment"]["ML_INTERN_UNTIL"])
+    assert asked.due[-1] < until < asked.due[-1] + 7 * 86_400
+
+
+def test_an_answer_that_comes_late_begins_the_schedule_anew(at: Places) -> None:
+    stale = cron.planned(daily(), 0.0)
+    at.contract(stale).submit()
+    (submitted,) = at.events(JobSubmitting)
+    assert isinstance(submitted.request, Spend)
+    assert submitted.request.due[0] > stale.due[-1]
+
+
+def test_a_time_limit_that_was_raised_past_the_next_run_starts_nothing_and_holds_nothing(
+    hub: FakeHub, at: Places
+) -> None:
+    edited = daily().model_copy(update={"schedule": "@hourly", "timeout_seconds": 7200})
+    with pytest.raises(Problem, match="may take 120 min"):
+        at.contract(edited).submit()
+    assert at.books.ledger.compute.held == 0
+    assert not hub.jobs.schedules
+
+
 def test_a_schedule_that_nobody_deletes_runs_nothing_after_its_date(hub: FakeHub, at: Places, tmp_path: Path) -> None:
     at.contract(daily()).submit()
     (plan,) = hub.jobs.schedules.values()
     env = plan["jobSpec"]["environment"]
-    assert int(env["ML_INTERN_UNTIL"]) > hub.jobs.now() + 2 * 86_400 - 60
+    assert 2 * 86_400 - cron.LATE <= int(env["ML_INTERN_UNTIL"]) - hub.jobs.now() <= 3 * 86_400 - cron.LATE
     (part,) = submissions("s1-c1", daily(), {})
     past = {"ML_INTERN_UNTIL": "1", "PATH": "/usr/bin:/bin"}
     ran = subprocess.run(list(part.command), env=past, capture_output=True, text=True, check=True, cwd=tmp_path)

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from agent.events import Compacted, Entry, Event, Guarded
+from agent.events import ApprovalAsked, Compacted, Entry, Event, Guarded
 from agent.screen import Screen
+from tests.doubles.jobs import spend
+from tools.cards import Foreseen
+from tools.jobs.cron import planned
 
 
 def shown(capsys: pytest.CaptureFixture[str], event: Event) -> str:
@@ -16,3 +19,25 @@ def test_the_terminal_tells_of_guards_and_summaries(capsys: pytest.CaptureFixtur
     assert shown(capsys, guarded) == "The reply was [bold]empty[/]."
     compacted = Compacted(step=9, summary="I did it.", tokens_before=26_000, tokens_after=9_000)
     assert shown(capsys, compacted) == "Steps up to 9 were summarised: 26,000 to 9,000 tokens."
+
+
+def test_the_terminal_tells_when_a_schedule_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    request = planned(spend(schedule="0 9 * * 1", runs=2), 0.0)
+    assert (
+        "Repeats at 09:00 on Monday, UTC, 2 times: the first on 05 Jan 1970 09:00, the last by 12 Jan 1970 09:00."
+        in (shown(capsys, ApprovalAsked(approval="a", call="c", request=request)))
+    )
+
+
+def test_the_terminal_tells_what_a_dry_run_foretells(capsys: pytest.CaptureFixture[str]) -> None:
+    def asked(**more: object) -> str:
+        known = {"job": "ada/[b]", "on": "l4x1", "steps_per_second": 2.0, "words": "from 2 steps/s in job ada/[b]"}
+        request = spend(foreseen=Foreseen.model_validate(known | more), timeout_seconds=60)
+        return shown(capsys, ApprovalAsked(approval="a", call="c", request=request))
+
+    assert "Foreseen: from 2 steps/s in job ada/[b]." in asked()
+    interval = {"seconds_low": 61.0, "seconds_high": 90.0, "micro_usd_low": 26_666, "micro_usd_high": 39_999}
+    told = asked(**interval)
+    assert "Likely $0.03 to $0.04, from 2 steps/s in job ada/[b]." in told
+    assert "past its time limit: it would be cut off unfinished." in told
+    assert "Likely $0.03" in asked(**interval | {"seconds_low": 59.0})

@@ -75,6 +75,7 @@ class Places:
             self.prices,
             lambda: self.client().payers(),
             lambda: tuple(self.secrets),
+            lambda: list(self.entries),
         )
         if entries:
             self.jobs.resume(self.entries)

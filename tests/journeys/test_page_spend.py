@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from agent.events import ApprovalAsked, UserSaid
+from agent.events import ApprovalAsked, JobSubmitting, UserSaid
 from tests.doubles import scenes
 from tests.doubles.sessions import ToldSession
 from tests.journeys.test_page_modules import call, modules  # noqa: F401
 from tests.ui.serving import until
-from tools.cards import Spend
+from tools.cards import Foreseen, Spend
+from tools.jobs.cron import planned
 
 pytestmark = pytest.mark.journey
 
@@ -88,15 +92,89 @@ def test_the_time_limit_and_what_an_alarm_does_can_be_changed(page: Page, sessio
     expect(card).to_contain_text("if the training goes wrong: stop it")
 
 
-def test_a_schedule_says_how_often_it_runs_and_when_it_ends(page: Page, session: ToldSession) -> None:
-    daily = {"namespace": "ada", "schedule": "@daily", "runs": 5, "token": "stored", "secrets": ("HF_TOKEN",)}
-    card = ask(page, session, scenes.SPEND.model_copy(update=daily))
-    expect(card.locator(".price")).to_have_text("≤ $3.75")
+def test_a_schedule_says_in_words_when_it_runs_and_when_it_ends(page: Page, session: ToldSession) -> None:
+    weekly = scenes.SPEND.model_copy(
+        update={"namespace": "ada", "schedule": "0 9 * * 1", "runs": 4, "token": "stored", "secrets": ("HF_TOKEN",)}
+    )
+    card = ask(page, session, planned(weekly, datetime(2026, 11, 26, tzinfo=UTC).timestamp()))
+    expect(card.locator(".price")).to_have_text("≤ $3.00")
     facts = told(card)
-    assert facts["repeats"].startswith("every day, 5 times, the last by ")
+    assert facts["repeats"] == (
+        "at 09:00 on Monday, UTC (0 9 * * 1), 4 times: the first on Mon, 30 Nov 2026 at 09:00 UTC,"
+        " the last by Mon, 21 Dec 2026; then it is deleted"
+    )
     assert facts["HF token"] == "the one you keep for jobs"
     assert "secrets" not in facts
     expect(card.get_by_label("If the training goes wrong")).to_have_count(0)
+
+
+def test_a_schedule_of_an_old_session_says_what_was_known_of_it(page: Page, session: ToldSession) -> None:
+    card = ask(page, session, scenes.SPEND.model_copy(update={"schedule": "@daily", "runs": 5}))
+    assert told(card)["repeats"] == "@daily, 5 times; then it is deleted"
+
+
+def test_a_scheduled_job_says_when_it_runs_next(page: Page, session: ToldSession) -> None:
+    request = planned(scenes.SPEND.model_copy(update={"schedule": "@daily", "runs": 5}), time.time())
+    held, submitting, submitted = scenes.job_start()
+    assert isinstance(submitting, JobSubmitting)
+    session.tell(UserSaid(run="r", text="go"), held, submitting.model_copy(update={"request": request}), submitted)
+    page.goto(f"./?session={session.id}")
+    card = page.locator("#ml-timeline-place .job")
+    expect(card.locator(".job-head")).to_contain_text("a10g-small, at 00:00 every day, UTC")
+    date = datetime.fromtimestamp(request.due[0], UTC)
+    expect(card.locator(".job-time")).to_have_text(re.compile(rf"next: \w+, {date.day} \w+ {date.year} at 00:00 UTC$"))
+
+
+FORESEEN = Foreseen(
+    job="ada/6a01",
+    on="a10g-small",
+    steps_per_second=12.3,
+    seconds_low=1810.0,
+    seconds_high=2590.0,
+    micro_usd_low=516_667,
+    micro_usd_high=733_334,
+    words="30 min to 43 min for 26,000 steps: from 12.3 steps/s in job ada/6a01 on a10g-small",
+)
+
+
+def test_what_a_dry_run_foretells_stands_beside_the_most_it_can_cost(page: Page, session: ToldSession) -> None:
+    card = ask(page, session, scenes.SPEND.model_copy(update={"steps": 26_000, "foreseen": FORESEEN}))
+    expect(card.locator(".costs")).to_contain_text("costs at most$0.75")
+    expect(card.locator(".costs")).to_contain_text(f"will likely cost$0.52 – $0.73{FORESEEN.words}")
+    assert told(card)["steps"] == "26,000"
+    short = card.get_by_role("status")
+    expect(short).to_be_hidden()
+    card.get_by_label("Time limit in minutes").fill("40")
+    expect(short).to_have_text("It may take 43 min: then it would be cut off by the time limit.")
+    card.get_by_label("Time limit in minutes").fill("30")
+    expect(short).to_have_text(
+        "Even 30 min, the least that is likely, is past the time limit: it would be cut off unfinished."
+    )
+    card.get_by_label("Time limit in minutes").fill("60")
+    expect(short).to_be_hidden()
+    session.set_budget(500_000)
+    page.reload()
+    expect(short).to_have_text("Even $0.52, the least that is likely, is more than is left in the budget.")
+    card.get_by_role("button", name="Approve").click()
+    expect(card).to_contain_text("at most $0.75, likely $0.52 – $0.73")
+    assert told(card)["foreseen"] == FORESEEN.words
+
+
+def test_a_dry_run_on_other_hardware_is_said_and_what_the_agent_expects_stays(page: Page, session: ToldSession) -> None:
+    words = "measured on this machine, not on a10g-small: no forecast of time"
+    elsewhere = Foreseen(job="here-1", on="this machine", steps_per_second=3.0, words=words)
+    card = ask(
+        page, session, scenes.SPEND.model_copy(update={"foreseen": elsewhere, "likely_micro_usd": 400_000, "steps": 10})
+    )
+    expect(card.locator(".costs")).to_contain_text(f"will probably cost$0.40as the agent expects; {words}")
+    expect(card.get_by_role("status")).to_be_hidden()
+
+
+def test_what_costs_nothing_is_foretold_in_time_alone(page: Page, session: ToldSession) -> None:
+    free = {"where": "here", "flavor": "", "price_micro_usd_per_hour": 0, "secrets": ()}
+    card = ask(page, session, scenes.SPEND.model_copy(update=free | {"steps": 26_000, "foreseen": FORESEEN}))
+    expect(card.locator(".costs")).to_contain_text("will likely take30 min – 43 min")
+    expect(card.locator(".costs")).not_to_contain_text("$")
 
 
 def test_of_a_sandbox_only_the_time_can_be_changed(page: Page, session: ToldSession) -> None:

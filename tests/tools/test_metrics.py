@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.jobs.metrics import Alert, MetricReader, Progress, points
-from tools.jobs.noise import folded
+from tools.jobs.noise import folded, marked
 
 
 @pytest.mark.parametrize(
@@ -159,6 +159,25 @@ def test_one_line_of_noise_stays_as_it_is() -> None:
 def test_folding_loses_no_line_that_is_no_noise(lines: list[str]) -> None:
     kept = ("x", "error: no")
     assert [line for line in folded(lines) if line in kept] == [line for line in lines if line in kept]
+
+
+NOISE = ["Resolved 1 packages in 3ms", "Installed 1", "x", "", " 1%|  | 1/9 [00:01<01:39]", "error: no", "Updated \r"]
+
+
+@given(st.lists(st.sampled_from(NOISE), max_size=12))
+def test_a_screen_that_folds_by_the_marks_shows_what_the_model_reads(lines: list[str]) -> None:
+    shown, at = [], 0
+    for first, count, sort in marked("".join(f"{line}\n" for line in lines)):
+        last = lines[first + count - 1]
+        shown += [*lines[at:first], last if count == 1 else f"⋯ {count:,} lines of {sort}, the last: {last}"]
+        at = first + count
+    assert [*shown, *lines[at:]] == folded(lines)
+
+
+def test_a_line_that_redraws_itself_is_noise_only_if_all_it_showed_is() -> None:
+    bars = " 1%|  | 1/9 [00:01<01:39]\r 2%|  | 2/9 [00:02<01:38]"
+    assert marked(f"{bars}\n{bars}\rerror: no space\r{bars}\n\r\n") == ((0, 1, "progress"),)
+    assert marked("") == ()
 
 
 @given(st.text(alphabet="{}'\":,. loss=step-+e0123456789[/\n", max_size=400))

@@ -14,12 +14,12 @@ SCRIPT = 400_000  # characters
 MANY = 50  # dependencies, environment variables
 VALUE = 4_096  # characters of an environment variable
 LONGEST = 24 * 3600  # seconds
+STEPS = 10**9
 
 _TIME = re.compile(r"(?:(\d{1,2})h)?(?:(\d{1,4})m)?(?:(\d{1,5})s)?")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _VOLUME = re.compile(r"(?:hf://)?(?:(models|datasets|spaces|buckets)/)?(\w[\w.-]*/\w[\w.-]*):(/[\w./-]{1,200})")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-PERIODS = {"@hourly": 3600, "@daily": 86_400, "@weekly": 7 * 86_400, "@monthly": 31 * 86_400}  # seconds, at most
 OUTPUTS = "/outputs"
 _SECRET = re.compile(  # what providers' keys look like; the names of providers are in the prefixes
     r"\b(?:hf_[A-Za-z0-9]{20,}|api_org_[A-Za-z0-9]{20,}|sk-[\w-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
@@ -68,6 +68,16 @@ def seconds(timeout: str) -> int:
     return total
 
 
+def steps(given: int, dry_run: str) -> int:
+    """How many a script will make; 0 is not said."""
+    if not 0 <= given <= STEPS or (dry_run and not given):
+        raise Problem(
+            f"A run of {given:,} steps cannot be foreseen.",
+            f"Give steps: how many the real run will make, up to {STEPS:,}.",
+        )
+    return given
+
+
 def requirement(text: str) -> str:
     try:
         return str(Requirement(text))
@@ -105,15 +115,6 @@ def label(name: str, value: str) -> tuple[str, str]:
     if own or not _LABEL.fullmatch(name) or not _LABEL.fullmatch(value):
         raise Problem(f"The label {name[:64]!r} cannot be set.", "Use letters, digits, dots and dashes: task=sft.")
     return name, value
-
-
-def schedule(text: str, runs: int) -> str:
-    """A schedule and how often it may fire. Cron lines are not taken: their end could not be told beforehand."""
-    if text and text not in PERIODS:
-        raise Problem(f"{text[:60]!r} is no schedule that can be agreed to.", f"Choose {', '.join(PERIODS)}.")
-    if not 1 <= runs <= 366 or (runs > 1 and not text):
-        raise Problem(f"A job cannot run {runs} times.", "Give schedule, and runs from 1 to 366: its end.")
-    return text
 
 
 def secret_names(names: Mapping[str, object] | list[str]) -> tuple[str, ...]:

@@ -35,6 +35,28 @@ def folded(lines: Iterable[str]) -> list[str]:
     return list(_folded(lines))
 
 
+def marked(text: str) -> tuple[tuple[int, int, str], ...]:
+    """(first line, lines, sort) of each run of noise, for a screen that folds by itself: by the same rule as folded.
+
+    Lines end with \\n here. One that redraws itself is noise if all that it ever showed is; the last one has its end.
+    """
+    runs: list[tuple[int, int, str]] = []
+    for at, line in enumerate(text.removesuffix("\n").split("\n")):
+        if not (sort := _sort_of_redrawn(line) if "\r" in line else _sort(line)):
+            continue
+        first, count, before = runs[-1] if runs else (0, 0, "")
+        if before == sort and first + count == at:
+            runs[-1] = (first, count + 1, sort)
+        else:
+            runs.append((at, 1, sort))
+    return tuple(runs)
+
+
+def _sort_of_redrawn(line: str) -> str:
+    sorts = [_sort(one) for one in line.split("\r") if one.strip()]
+    return sorts[-1] if all(sorts) and sorts else ""
+
+
 def _folded(lines: Iterable[str]) -> Iterator[str]:
     sort, count, last = "", 0, ""
     for line in lines:

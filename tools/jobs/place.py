@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from tools.cards import Spend
-from tools.desk import Problem
+from tools.cards import Foreseen, Spend
+from tools.desk import Desk, Problem
 
 if TYPE_CHECKING:
     from tools.jobs.metrics import Point
@@ -163,4 +163,13 @@ class JobsView(Protocol):
 
     def machine(self, job: str) -> Machine: ...  # a sandbox
 
+    def foresee(self, job: str, request: Spend) -> Foreseen: ...  # what a job's pace says of a request, which has steps
+
     def cancel(self, job: str) -> None: ...  # raises Problem when it could not be ended; that is tried on
+
+
+def view_of(desk: Desk) -> JobsView:
+    """The desk's jobs. Raises Problem where there are none."""
+    if desk.jobs is None:
+        raise Problem("This app runs no jobs.", "Do it another way.")
+    return desk.jobs

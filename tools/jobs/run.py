@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Literal
 
 from tools.cards import FileMade, Spend
 from tools.desk import Contract, Desk, Problem
-from tools.jobs import checks
-from tools.jobs.place import JobsView
+from tools.jobs import checks, cron
+from tools.jobs.place import JobsView, view_of
 
 LOG_TAIL = 4_000  # characters
 MANY = checks.MANY
@@ -31,6 +32,8 @@ def job_run(
     runs: int = 1,
     namespace: str = "",
     expected: str = "",
+    steps: int = 0,
+    dry_run: str = "",
     why: str = "",
     wait: bool = True,
 ) -> dict[str, Any]:
@@ -47,9 +50,12 @@ def job_run(
         secrets: Names only. "HF_TOKEN" only if the script must write to the Hub.
         volumes: Mounted for reading: "datasets/ada/pets:/data".
         nodes: Machines; above 1 the script runs under torchrun on all.
-        schedule: "@hourly", "@daily", "@weekly" or "@monthly", for so many runs; returns at once.
+        schedule: Cron in UTC ("0 9 * * 1") or "@daily", for so many runs; returns at once.
         namespace: Who pays; default: the user.
         expected: How long you think it will take.
+        steps: Optimizer steps it will make.
+        dry_run: An earlier job on the same hardware; its pace foretells time and cost. Before what costs more than a
+            little run 20 steps, each printed, then pass its id.
         why: Why this hardware.
         wait: False returns at once; then use job_wait, job_logs.
 
@@ -67,8 +73,9 @@ def job_run(
         "dependencies": tuple(checks.requirement(text) for text in dependencies or []),
         "env": dict(checks.variable(name, value) for name, value in (env or {}).items()),
         "timeout_seconds": checks.seconds(timeout),
+        "steps": checks.steps(steps, dry_run),
     }
-    when = checks.schedule(schedule, runs)
+    when = cron.check(schedule, runs)
     place = _where(desk.jobs, where, flavor)
     remote = {"flavor": flavor, "secrets": secrets, "volumes": volumes, "labels": labels, "namespace": namespace}
     remote["schedule"] = when
@@ -78,9 +85,7 @@ def job_run(
             raise Problem(f"A job on this machine takes no {given_here}.", 'Leave it out, or ask for where="jobs".')
         request = Spend(where="here", price_micro_usd_per_hour=0, **values)
     else:
-        view = desk.jobs
-        assert view is not None  # noqa: S101  # _where has looked
-        terms = _remote(view, flavor, namespace, nodes, runs, outputs, expected, secrets or [])
+        terms = _remote(view_of(desk), flavor, namespace, nodes, runs, outputs, expected, secrets or [])
         request = Spend(
             where="jobs",
             volumes=tuple(_volume(text) for text in volumes or []),
@@ -91,7 +96,9 @@ def job_run(
             **values,
             **terms,
         )
-    contract = desk.approve(request)
+    if dry_run:
+        request = request.model_copy(update={"foreseen": view_of(desk).foresee(dry_run, request)})
+    contract = desk.approve(cron.planned(request, time.time()))
     job = contract.submit()
     if not wait or when:
         return {"job": job, "status": "running", "edited": contract.request.script != script}

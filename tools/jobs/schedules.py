@@ -1,7 +1,8 @@
 """Scheduled jobs with an end: a JobPlace whose job is the schedule and all that it starts.
 
 The Hub's schedules go on for ever. So each carries how often it may fire; when it has, it is deleted. Should nobody be
-there to delete it, its jobs themselves end at once after the date by which all runs are due: such a run costs a minute.
+there to delete it, its jobs themselves end at once from the date on which one run too many is due: such a run costs a
+minute.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tools.cards import Spend
 from tools.desk import Problem
 from tools.hub import NotThere
 from tools.hub_jobs import JobFacts, JobsHub
-from tools.jobs.checks import PERIODS
+from tools.jobs import cron
 from tools.jobs.ends import run_seconds, running_seconds
 from tools.jobs.follow import LogFile
 from tools.jobs.launch import LABEL, submissions
@@ -53,8 +54,8 @@ class Schedules(HubJobs):
             raise Problem("This is no schedule of single machines.", "Name a schedule, a namespace and a flavor.")
         hub = self._hub()
         (part,) = submissions(label, spec, self._secrets(hub, spec))
-        due = (hub.now(spec.namespace) or time.time()) + spec.runs * PERIODS[spec.schedule] + spec.timeout_seconds
-        part = replace(part, env={**part.env, "ML_INTERN_UNTIL": str(int(due))})
+        until = cron.too_many(spec.schedule, spec.runs, hub.now(spec.namespace) or time.time())
+        part = replace(part, env={**part.env, "ML_INTERN_UNTIL": str(until)})
         with self._starting:
             if job := self.find(label, spec):
                 return job
@@ -62,7 +63,7 @@ class Schedules(HubJobs):
             if spec.outputs:
                 hub.make_bucket(spec.outputs)
             try:
-                id = hub_schedules.create(hub, part, spec.schedule)
+                id = hub_schedules.create(hub, part, cron.line(spec.schedule))
             except MaybeStarted as lost:
                 for wait in self._pace.lookups:
                     time.sleep(wait)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tools.desk import Desk, Problem
+from tools.desk import Desk
 from tools.jobs import checks
 from tools.jobs.noise import folded
-from tools.jobs.place import JobRow, JobsView
+from tools.jobs.place import JobRow, view_of
 
 LINE = 500  # characters
 SHOWN = 8_000  # characters in all
@@ -19,12 +19,12 @@ def job_status(desk: Desk, job: str) -> dict[str, Any]:
 
     Returns: A dict: job, title, where, status, seconds, message, url, at_most_usd, cost_usd (None until settled), note.
     """
-    return _told(_view(desk).state(job))
+    return _told(view_of(desk).state(job))
 
 
 def jobs_list(desk: Desk) -> list[dict[str, Any]]:
     """All jobs and sandboxes of this conversation, as job_status tells them."""
-    return [_told(row) for row in _view(desk).list()]
+    return [_told(row) for row in view_of(desk).list()]
 
 
 def job_logs(desk: Desk, job: str, grep: str = "", around: int = 0, tail: int = 50) -> str:
@@ -36,7 +36,7 @@ def job_logs(desk: Desk, job: str, grep: str = "", around: int = 0, tail: int = 
         tail: At most so many lines, up to 400.
     """
     words = [word for word in grep.lower().split("|") if word]
-    said = [line[:LINE] for line in folded(_view(desk).log(job))]
+    said = [line[:LINE] for line in folded(view_of(desk).log(job))]
     lines = _matching(said, words, min(max(around, 0), 50)) if words else said
     kept: list[str] = []
     room = SHOWN
@@ -72,7 +72,7 @@ def job_metrics(desk: Desk, job: str) -> dict[str, Any]:
     Returns: A dict: points (about 40 of them, the first and last among them), count, now (cpu_percent, gpu_percent,
         gpu_memory_gb, …; {} when it does not run).
     """
-    view = _view(desk)
+    view = view_of(desk)
     points = view.points(job)
     step = max(1, -(-len(points) // POINTS))
     shown = list(points[::step])
@@ -83,7 +83,7 @@ def job_metrics(desk: Desk, job: str) -> dict[str, Any]:
 
 def job_wait(desk: Desk, job: str, most: str = "10m") -> dict[str, Any]:
     """Wait for a job's end, at most so long; then as job_status, with log (its last lines)."""
-    view = _view(desk)
+    view = view_of(desk)
     left = float(checks.seconds(most))
     while left > 0 and not view.wait(job, 0.0):
         desk.sleep(min(0.25, left))
@@ -93,7 +93,7 @@ def job_wait(desk: Desk, job: str, most: str = "10m") -> dict[str, Any]:
 
 def job_cancel(desk: Desk, job: str) -> dict[str, Any]:
     """End a job or sandbox of this conversation; what it did not use is not paid. Then as job_status."""
-    view = _view(desk)
+    view = view_of(desk)
     if not view.wait(job, 0.0):
         view.cancel(job)
         for _ in range(20):
@@ -101,12 +101,6 @@ def job_cancel(desk: Desk, job: str) -> dict[str, Any]:
                 break
             desk.sleep(0.25)
     return _told(view.state(job))
-
-
-def _view(desk: Desk) -> JobsView:
-    if desk.jobs is None:
-        raise Problem("This app runs no jobs.", "Do it another way.")
-    return desk.jobs
 
 
 def _told(row: JobRow) -> dict[str, Any]:

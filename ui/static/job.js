@@ -4,13 +4,13 @@ import { fileRow } from "./cards.js";
 import { curve } from "./curve.js";
 import { dot, el, link, setText } from "./dom.js";
 import { stopButton } from "./job_stop.js";
-import { machines, often } from "./spend.js";
+import { logView } from "./log.js";
+import { machines, next, often } from "./spend.js";
 import { usage } from "./usage.js";
 import { dollars, measure, seconds, source } from "./words.js";
 
 const MARKS = { "": "running", completed: "good", failed: "bad", timeout: "bad", cancelled: "off", lost: "off", "not started": "off" };
 const SEARCHED = "Hugging Face did not say whether it was started. It is being looked for, and its money stays held.";
-const TAIL = 200; // lines of log that are shown
 
 /** The same card stands in the timeline and, with its log open, in the panel. */
 export function jobView(item, page, { logOpen = false } = {}) {
@@ -27,8 +27,8 @@ export function jobView(item, page, { logOpen = false } = {}) {
   const note = el("p", { class: "notice warning", hidden: true });
   const bill = el("p", { class: "faint job-bill", hidden: true });
   const message = el("p", { class: "job-message", hidden: true });
-  const log = el("pre", { class: "output log", tabindex: "0", "aria-label": "Log" });
-  const logFold = el("details", { class: "fold" }, el("summary", {}, "Log"), log);
+  const log = logView(item.log);
+  const logFold = el("details", { class: "fold" }, el("summary", {}, "Log"), log.node);
   const files = el("div", { class: "files" });
   const node = el(
     "section",
@@ -37,13 +37,9 @@ export function jobView(item, page, { logOpen = false } = {}) {
     alarms, stop.node, note, chart.node, numbers, bar, forecast, message, bill, logFold, files,
   );
   logFold.open = logOpen;
-  logFold.addEventListener("toggle", () => update());
+  logFold.addEventListener("toggle", () => logFold.open && log.update());
   let pointsDrawn = -1;
   let usedDrawn;
-  let atEnd = true;
-  const toEnd = () => (log.scrollTop = log.scrollHeight);
-  log.addEventListener("scroll", () => (atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 30));
-  requestAnimationFrame(toEnd); // only what is on the page can be scrolled
 
   function update() {
     mark.className = `dot ${MARKS[item.status]}`;
@@ -73,11 +69,8 @@ export function jobView(item, page, { logOpen = false } = {}) {
     message.hidden = !item.message;
     setText(message, item.message);
     message.classList.toggle("error", MARKS[item.status] === "bad");
-    logFold.hidden = !item.text;
-    if (logFold.open) {
-      setText(log, item.text.split("\n").slice(-TAIL).join("\n"));
-      if (atEnd) toEnd();
-    }
+    logFold.hidden = item.log.empty;
+    if (logFold.open) log.update();
     if (item.status && !files.childElementCount) {
       files.append(...item.files.map((path) => fileRow({ path, ...page.story.artifacts.get(path) }, page)));
     }
@@ -89,7 +82,8 @@ export function jobView(item, page, { logOpen = false } = {}) {
     const passed = item.status ? (item.seconds ?? 0) : item.startedAt && !item.request.schedule ? Math.max(0, Date.now() / 1000 - item.startedAt) : 0;
     const ahead = !item.status && item.forecast && item.startedAt ? eta(item.forecast, passed) : "";
     const cost = item.cost ? `${item.cost.settled ? "" : "≤ "}${dollars(item.cost.microUsd)}` : "";
-    setText(time, [cost, passed ? seconds(passed) : "", ahead].filter(Boolean).join(" · "));
+    const due = item.status ? "" : next(item.request);
+    setText(time, [cost, passed ? seconds(passed) : "", ahead, due && `next: ${due}`].filter(Boolean).join(" · "));
   }
 
   update();

@@ -1,11 +1,9 @@
 // What a job, a sandbox or a schedule is and costs, in words, and the sum that is held for it. Nothing here draws.
 
-import { dollars, plural, span } from "./words.js";
-
-const OFTEN = { "@hourly": ["every hour", 3600], "@daily": ["every day", 86_400], "@weekly": ["every week", 604_800], "@monthly": ["every month", 31 * 86_400] };
+import { count, day, dollars, moment, plural, span } from "./words.js";
 
 /** What a request had no field for when its session was written. */
-const DEFAULTS = { namespace: "", image: "", dependencies: [], env: {}, secrets: [], token: "none", volumes: [], outputs: "", labels: {}, nodes: 1, schedule: "", runs: 1, idle_seconds: 0, likely_micro_usd: null, why: "", on_alarm: "ask" };
+const DEFAULTS = { namespace: "", image: "", dependencies: [], env: {}, secrets: [], token: "none", volumes: [], outputs: "", labels: {}, nodes: 1, schedule: "", runs: 1, rhythm: "", due: [], idle_seconds: 0, likely_micro_usd: null, steps: 0, foreseen: null, why: "", on_alarm: "ask" };
 
 export function whole(request) {
   return { ...DEFAULTS, ...request };
@@ -19,6 +17,30 @@ export function hold({ price_micro_usd_per_hour: price, nodes = 1, runs = 1, tim
 /** "≤ $0.75", or "free". */
 export function limit(request, timeout = request.timeout_seconds) {
   return request.price_micro_usd_per_hour ? `≤ ${dollars(hold(request, timeout))}` : "free";
+}
+
+/** What a dry run foretells of the money: "$0.41 – $0.58". */
+export function range({ micro_usd_low: low, micro_usd_high: high }) {
+  return dollars(low) === dollars(high) ? dollars(low) : `${dollars(low)} – ${dollars(high)}`;
+}
+
+/** The same of the time. */
+export function times({ seconds_low: low, seconds_high: high }) {
+  return `${about(low)} – ${about(high)}`;
+}
+
+function about(value) {
+  return value < 100 ? `${Math.round(value)} s` : span(60 * Math.round(value / 60));
+}
+
+/** What will not be done within this time limit, or with what is free of the budget; "" when nothing. */
+export function tooShort({ foreseen, runs }, timeout, free) {
+  if (!foreseen || foreseen.seconds_low === null) return "";
+  const { seconds_low: low, seconds_high: high, micro_usd_low: least } = foreseen;
+  const what = runs > 1 ? "each run" : "it";
+  if (low > timeout) return `Even ${about(low)}, the least that is likely, is past the time limit: ${what} would be cut off unfinished.`;
+  if (least > free) return `Even ${dollars(least)}, the least that is likely, is more than is left in the budget.`;
+  return high > timeout ? `It may take ${about(high)}: then ${what} would be cut off by the time limit.` : "";
 }
 
 /** Where it runs and what an hour of that costs. */
@@ -35,17 +57,24 @@ export function machines({ where: place, flavor, nodes = 1 }) {
   return `${nodes > 1 ? `${nodes} × ` : ""}${flavor ?? ""}`;
 }
 
-export function often({ schedule }) {
-  return OFTEN[schedule]?.[0] ?? `at ${schedule}`;
+export function often({ schedule, rhythm }) {
+  return rhythm || schedule;
 }
 
-/** How often a schedule runs and when it is over; asked: when it was asked for, Unix time. */
-function repeats(request, asked) {
-  const { schedule, runs } = request;
+/** When a schedule runs next, at or after a Unix time; "" when nothing is known of that. */
+export function next({ due = [] }, now = Date.now() / 1000) {
+  const at = due.find((one) => one >= now);
+  return at ? moment(at) : "";
+}
+
+/** How often a schedule runs, from when on, and when it is over. */
+function repeats(request) {
+  const { schedule, runs, due } = request;
   if (!schedule) return "";
-  const every = OFTEN[schedule]?.[1];
-  const end = every ? `, the last by ${new Date((asked + runs * every) * 1000).toLocaleDateString()}` : "";
-  return `${often(request)}, ${runs === 1 ? "once" : `${runs} times`}${end}; then it is deleted`;
+  const line = schedule.startsWith("@") || !request.rhythm ? "" : ` (${schedule})`;
+  const last = runs === 1 ? "" : `, the last by ${day(due.at(-1))}`;
+  const dates = due.length ? `: the first on ${moment(due[0])}${last}` : "";
+  return `${often(request)}${line}, ${runs === 1 ? "once" : `${runs} times`}${dates}; then it is deleted`;
 }
 
 const TOKENS = { none: "none", stored: "the one you keep for jobs", own: "YOUR OWN" };
@@ -61,14 +90,15 @@ function secrets({ secrets: names, token }) {
   return names.filter((name) => token === "none" || name !== "HF_TOKEN").join(", ");
 }
 
-/** Rows of facts, without what the user may change. asked: when it was asked for, Unix time. */
-export function told(request, asked) {
+/** Rows of facts, without what the user may change. */
+export function told(request) {
   const here = request.where === "here";
   return [
     ["runs on", where(request)],
     ["paid by", here ? "" : request.namespace || "you"],
     ["why this", request.why],
-    ["repeats", repeats(request, asked)],
+    ["steps", request.steps ? count(request.steps) : ""],
+    ["repeats", repeats(request)],
     ["ends early", request.idle_seconds ? `after ${span(request.idle_seconds)} without a command` : ""],
     ["HF token", here || request.where === "sandbox" ? "" : TOKENS[request.token]],
     ["secrets", secrets(request)],

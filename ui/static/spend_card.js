@@ -3,7 +3,7 @@
 import { codeBlock } from "./code.js";
 import { changed, decision, facts, head } from "./decision.js";
 import { el, fold, setText } from "./dom.js";
-import { ALARMS, edited, hold, limit, lines, told, watched, whole } from "./spend.js";
+import { ALARMS, edited, hold, limit, lines, range, times, told, tooShort, watched, whole } from "./spend.js";
 import { dollars, span } from "./words.js";
 
 const LONGEST = 7 * 24 * 60; // minutes
@@ -20,7 +20,7 @@ export function askSpend(item, page) {
   };
   time.input.addEventListener("input", reckon);
   reckon();
-  const list = facts(told(request, item.at));
+  const list = facts(told(request));
   list.append(
     el("dt", {}, request.schedule ? "limit of each run" : "time limit"), el("dd", {}, time.input, time.unit),
     ...form.rows,
@@ -46,17 +46,20 @@ function timeField({ timeout_seconds }) {
   return { input, unit, seconds, valid };
 }
 
-/** At most and probably, side by side; at most is also what the budget must hold. */
+/** At most and probably, side by side; at most is also what the budget must hold. Below, what will not be done in time. */
 function costView(request, page) {
-  if (!request.price_micro_usd_per_hour) return { node: null, update() {} };
+  const priced = request.price_micro_usd_per_hour > 0;
+  const { foreseen } = request;
+  if (!priced && !foreseen) return { node: null, update() {} };
   const most = el("b", {});
   const left = el("span", { class: "faint" });
-  const likely = request.likely_micro_usd;
+  const short = el("p", { class: "notice warning", role: "status", hidden: true });
   const node = el(
     "div",
     { class: "costs" },
-    el("div", {}, el("span", { class: "faint" }, "costs at most"), most, left),
-    el("div", {}, el("span", { class: "faint" }, "will probably cost"), el("b", {}, likely === null ? "?" : dollars(likely)), likely === null ? el("span", { class: "faint" }, "no estimate was made") : el("span", { class: "faint" }, "as the agent expects")),
+    priced ? el("div", {}, el("span", { class: "faint" }, "costs at most"), most, left) : null,
+    el("div", {}, likely(request).map((part, index) => el(index === 1 ? "b" : "span", { class: index === 1 ? "" : "faint" }, part))),
+    foreseen ? short : null,
   );
 
   function update(timeout) {
@@ -65,9 +68,21 @@ function costView(request, page) {
     setText(most, sum > 0 ? dollars(sum) : "–");
     setText(left, `of ${dollars(Math.max(free, 0))} left in the budget`);
     most.classList.toggle("error", sum > free);
+    setText(short, tooShort(request, timeout, free));
+    short.hidden = !short.textContent;
   }
 
   return { node, update };
+}
+
+/** [what, how much, from where] of what it will probably take. */
+function likely({ foreseen, likely_micro_usd: micro, price_micro_usd_per_hour: price }) {
+  if (foreseen && foreseen.seconds_low !== null) {
+    return price ? ["will likely cost", range(foreseen), foreseen.words] : ["will likely take", times(foreseen), foreseen.words];
+  }
+  const elsewhere = foreseen ? foreseen.words : "";
+  if (micro === null) return [price ? "will probably cost" : "will likely take", "?", elsewhere || "no estimate was made"];
+  return ["will probably cost", dollars(micro), `as the agent expects${elsewhere ? `; ${elsewhere}` : ""}`];
 }
 
 /** What of a job the user may change: script, dependencies, what an alarm does. */
@@ -93,15 +108,20 @@ function fixed(request) {
   return { rows: [], values: () => ({}), script };
 }
 
+function probably({ foreseen, likely_micro_usd: micro }) {
+  if (foreseen && foreseen.seconds_low !== null) return `, likely ${range(foreseen)}`;
+  return micro === null ? "" : `, probably ${dollars(micro)}`;
+}
+
 /** What was agreed to, or refused, below the head of the answered card. */
-export function answeredSpend({ asked, agreed, at }) {
+export function answeredSpend({ asked, agreed }) {
   const request = whole(agreed);
   const price = request.price_micro_usd_per_hour;
-  const likely = request.likely_micro_usd === null ? "" : `, probably ${dollars(request.likely_micro_usd)}`;
   const list = facts([
-    ...told(request, at),
+    ...told(request),
     ["time limit", span(request.timeout_seconds)],
-    ["costs", price ? `at most ${dollars(hold(request))}${likely}` : ""],
+    ["costs", price ? `at most ${dollars(hold(request))}${probably(request)}` : ""],
+    ["foreseen", request.foreseen?.words],
     ["dependencies", request.dependencies.join(", ")],
     ["if the training goes wrong", watched(request) ? ALARMS[request.on_alarm] : ""],
     ["you changed", edited(whole(asked), request)],

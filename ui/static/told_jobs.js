@@ -1,6 +1,6 @@
 // What a session's events tell of its jobs: from their submission over their log and alarms to their end.
 
-import { kept } from "./words.js";
+import { Log } from "./log.js";
 
 /** use: of its machine, while it runs. searched: nobody knows whether it was started. stopping: asked to. note: the latest warning that names it. */
 const STATE = { status: "", message: "", files: [], searched: false, stopping: false, note: "", use: null };
@@ -9,7 +9,7 @@ export const JOB_TELLINGS = {
   job_submitting(story, { label, call, request }, at) {
     const hold = story.money.holds.get(label);
     const facts = { label, call, request, title: request.title ?? "", where: request.where ?? "", job: "", url: "" };
-    const item = story.add("job", label, at, { ...facts, text: "", points: [], latest: new Map(), forecast: null, alarms: [], ...STATE });
+    const item = story.add("job", label, at, { ...facts, log: new Log(), points: [], latest: new Map(), forecast: null, alarms: [], ...STATE });
     item.cost = hold ?? null;
     story.jobs.set(label, item);
     story.facets.add("jobs");
@@ -23,10 +23,10 @@ export const JOB_TELLINGS = {
     story.touch(item);
   },
 
-  job_logged(story, { job, text, points }, at) {
+  job_logged(story, { job, text, points, noise }, at) {
     const item = story.jobs.get(job);
     if (!item) return;
-    item.text = kept(item.text + text);
+    item.log.take(text, noise);
     for (const point of points) {
       item.points.push(point);
       for (const [name, value] of Object.entries(point)) if (item.latest.has(name) || item.latest.size < 64) item.latest.set(name, value);

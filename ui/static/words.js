@@ -86,6 +86,16 @@ export function args(values) {
   return cut(said.join(", "), 200);
 }
 
+/** A Unix time as a date of UTC: "Mon, 21 Dec 2026". */
+export function day(at) {
+  return new Date(at * 1000).toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+}
+
+/** The same with its time: "Mon, 21 Dec 2026 at 09:00 UTC". */
+export function moment(at) {
+  return `${day(at)} at ${new Date(at * 1000).toISOString().slice(11, 16)} UTC`;
+}
+
 export function ago(at) {
   const passed = Date.now() / 1000 - at;
   if (passed < 60) return "just now";
