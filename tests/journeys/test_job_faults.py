@@ -307,7 +307,7 @@ def test_a_loss_that_diverges_is_told_or_ends_the_job_as_the_user_chose(task: Ta
     there = task.there
     for step, loss in enumerate(DIVERGING):
         there.say(f"{{'loss': {loss}, 'step': {step}}}")
-    alarm = "Diverging: loss is 90 at step 5; it began at 0.8"
+    alarm = "Diverging: loss is 90 at step 5; it began at 0.9 and had come down to 0.8."
     if choice == "stop it":
         task.shows("cancelled", alarm, "It was stopped, as you chose for such a case: loss is 90", "It cost $0.013")
     else:
