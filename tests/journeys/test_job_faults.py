@@ -290,7 +290,7 @@ def test_a_stop_that_fails_stays_on_the_screen_until_it_is_done(task: Task, by: 
     assert not there.over
     fault.times = 0
     task.shows("cancelled", "It cost $0.013")
-    expect(task.card.locator(".notice")).to_be_hidden()
+    expect(task.page.locator(".notice.warning:visible")).to_have_count(0)
     task.is_over(MINUTE, answered=by != "Stop")
 
 
