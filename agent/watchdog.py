@@ -182,7 +182,8 @@ class Watch:
         lost = learned > max(CLEAR * jump, 0.3 * abs(began)) and gone > (LEARNED if many else LOST) * learned
         steady = len(values) >= BASIS + WINDOW and min(values[-WINDOW:]) > self._best + 0.5 * (now - self._best)
         shown = min(values[-2:]) if far else now
-        words = f"loss is {shown:.4g}{self._here()}; it began at {lowest:.4g} and had come down to {self._best:.4g}."
+        best = min(self._best, lowest)
+        words = f"loss is {shown:.4g}{self._here()}; it began at {began:.4g} and had come down to {best:.4g}."
         return self._when(far or ((risen or lost) and steady), "divergence", words, over=now < began)
 
     def _no_progress(self) -> list[Alarm]:

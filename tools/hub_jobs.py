@@ -265,7 +265,7 @@ class JobsHub(Hub):
     def in_words(self, what: str, error: HfHubHTTPError) -> Problem:
         """By status: what the account lacks, and what would work instead. Nothing is switched by itself."""
         status = error.response.status_code if error.response is not None else 0
-        said = " ".join((error.server_message or "").split())[:300] or "it gives no reason"
+        said = " ".join((error.server_message or "").split())[:300].rstrip(".") or "it gives no reason"
         instead = f", or {self._instead}" if self._instead else ""
         match status:
             case 402:

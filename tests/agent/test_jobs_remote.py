@@ -287,6 +287,21 @@ def test_a_cancel_that_fails_stays_told_until_the_job_has_ended(hub: FakeHub, at
     assert at.jobs.state(job).note == ""
 
 
+def test_what_could_not_be_cancelled_is_told_again_after_it_could_not_be_watched(hub: FakeHub, at: Places) -> None:
+    job = at.contract().submit()
+    (there,) = hub.jobs.all.values()
+    there.run()
+    unheard = Fault(f"/api/jobs/ada/{there.id}$", status=500)
+    hub.faults += [Fault(f"/api/jobs/ada/{there.id}/cancel", status=500), unheard]
+    at.jobs.cancel_open()
+    at.wait_for(Noticed, lambda notice: "cannot be watched" in notice.text)
+    unheard.times = 0
+    until(lambda: at.events(Noticed)[-1].text.startswith(f"Job {job} could not be cancelled"))
+    hub.faults.clear()
+    at.jobs.cancel_open()
+    assert at.wait_for(JobEnded).status == "cancelled"
+
+
 def test_a_cancel_that_is_accepted_and_does_nothing_is_a_failure(hub: FakeHub, at: Places) -> None:
     hub.jobs.cancels_take = None
     job = at.contract().submit()

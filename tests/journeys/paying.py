@@ -146,6 +146,10 @@ class Task:
             self.card.last.locator("summary", has_text="Log").click()
         return log
 
+    def shows_log(self, *lines: str) -> None:
+        """Each line once, in order, and none that is still coming in."""
+        expect(self.opened_log().locator(".log-row")).to_have_text([*lines, ""])
+
     def is_over(self, spent: int, *, started: int = 1, answered: bool = True) -> None:
         """Whatever happened: no job twice and none left, no money lost, held or spent twice, and each event told once."""
         events = self._closed(answered)

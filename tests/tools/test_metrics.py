@@ -190,3 +190,8 @@ def test_hostile_lines_cost_little(piece: str) -> None:
     began = time.process_time()
     points((piece * 4_096)[:4_095] + "\n" + piece * 100_000)
     assert time.process_time() - began < 2
+
+
+def test_a_loss_printed_beside_the_use_of_the_gpu_still_tells_of_how_many_steps_it_is() -> None:
+    line = "{'loss': 0.5, 'step': 10, 'total_steps': 780, 'gpu_percent': 81}"
+    assert MetricReader().read(line).points == ({"loss": 0.5, "step": 10.0, "gpu_percent": 81.0, "total_steps": 780.0},)

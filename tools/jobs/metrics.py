@@ -171,7 +171,8 @@ class MetricReader:
         elif self._step is not None and (epoch is None or not drawn) and self._bar:
             point = dict([("step", self._step), *point.items()])
         self._epoch = self._epoch if epoch is None else epoch
-        if self._total and "step" in point and not any(name.startswith("gpu") for name in point):
+        measured = any(name not in ("step", "epoch") and not name.startswith("gpu") for name in point)
+        if self._total and "step" in point and measured:
             point["total_steps"] = self._total
         return point
 

@@ -9,6 +9,7 @@ const BUCKETS = 150; // two ends each: at most 300 points of a line
 const WIDTH = 600;
 const HEIGHT = 110;
 const DECADES = 100; // from so many times the lowest on, the scale is logarithmic
+const FEW = 20; // while less than this part of the steps is done, the curve fills the frame: else it could not be seen
 const MOST = 4; // lines on the scale of losses
 const LOSS = /(^|[/_])(loss|nll|perplexity|ppl)$/;
 const COUNTED = /^(step|epoch|total_steps)$|^gpu|runtime|per_second|flos|(^|[/_])(lr|learning_rate|grad_norm|num_tokens)$/;
@@ -143,7 +144,9 @@ export function curve() {
     const bounds = { low: Math.min(...main.map((one) => one.series.low)), high: Math.max(...main.map((one) => one.series.high)) };
     const log = bounds.low > 0 && bounds.high / bounds.low >= DECADES;
     const start = Math.min(...main.map((one) => one.series.buckets[0].x0));
-    const end = Math.max(...main.map((one) => one.series.buckets.at(-1).x1));
+    const reached = Math.max(...main.map((one) => one.series.buckets.at(-1).x1));
+    const total = all.get("total_steps")?.last ?? 0;
+    const end = reached * FEW > total ? Math.max(reached, total) : reached; // room for what is to come
     const x = scale(start, end, 0, WIDTH, false);
     svg.replaceChildren(
       ...lines.map(({ series, look, scale: on }) => {

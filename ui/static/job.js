@@ -11,6 +11,7 @@ import { dollars, measure, seconds, source } from "./words.js";
 
 const MARKS = { "": "running", completed: "good", failed: "bad", timeout: "bad", cancelled: "off", lost: "off", "not started": "off" };
 const SEARCHED = "Hugging Face did not say whether it was started. It is being looked for, and its money stays held.";
+const ID = 12; // characters of its name; the link leads to the rest
 
 /** The same card stands in the timeline and, with its log open, in the panel. */
 export function jobView(item, page, { logOpen = false } = {}) {
@@ -39,6 +40,7 @@ export function jobView(item, page, { logOpen = false } = {}) {
   logFold.open = logOpen;
   logFold.addEventListener("toggle", () => logFold.open && log.update());
   let pointsDrawn = -1;
+  let ended = false;
   let usedDrawn;
 
   function update() {
@@ -61,7 +63,7 @@ export function jobView(item, page, { logOpen = false } = {}) {
       alarms.append(...item.alarms.slice(alarms.childElementCount).map(alarmRow));
     }
     stop.update();
-    const warned = item.searched ? SEARCHED : item.note;
+    const warned = item.searched ? SEARCHED : (item.warnings.at(-1)?.text ?? "");
     note.hidden = !warned;
     setText(note, warned);
     setText(bill, billed(item));
@@ -70,6 +72,10 @@ export function jobView(item, page, { logOpen = false } = {}) {
     setText(message, item.message);
     message.classList.toggle("error", MARKS[item.status] === "bad");
     logFold.hidden = item.log.empty;
+    if (item.status && !ended) {
+      ended = true;
+      if (MARKS[item.status] === "bad") logFold.open = true; // what went wrong is at its end
+    }
     if (logFold.open) log.update();
     if (item.status && !files.childElementCount) {
       files.append(...item.files.map((path) => fileRow({ path, ...page.story.artifacts.get(path) }, page)));
@@ -92,7 +98,7 @@ export function jobView(item, page, { logOpen = false } = {}) {
 
 /** Its own name, without who pays; a schedule has none that says anything. */
 function shortId({ job, request }) {
-  return request.schedule ? "on the Hub" : job.split("/").pop();
+  return request.schedule ? "on the Hub" : job.split("/").pop().slice(0, ID);
 }
 
 function stage(item) {
@@ -116,7 +122,12 @@ function billed({ status, cost }) {
 /** What is still to go of a forecast, which is of the whole run from its start. */
 function eta({ seconds_low, seconds_high }, passed) {
   const [low, high] = [seconds_low, seconds_high].map((whole) => Math.max(0, whole - passed));
-  return high > 0 ? `ETA ${seconds(low)} – ${seconds(high)}` : "";
+  return high > 0 ? `ETA ${rough(low)} – ${rough(high)}` : "";
+}
+
+/** An estimate has no seconds once it is minutes. */
+function rough(value) {
+  return value >= 120 && value < 3600 ? `${Math.round(value / 60)} min` : seconds(value);
 }
 
 const POSITIONS = new Set(["step", "epoch", "total_steps"]);

@@ -129,8 +129,7 @@ const TELLINGS = {
   },
 
   noticed(story, { level, text }, at) {
-    story.add("notice", story.entries, at, { level, text });
-    noteJob(story, level, text);
+    noteJob(story, story.add("notice", story.entries, at, { level, text }));
   },
 
   guarded(story, { did, text }, at) {

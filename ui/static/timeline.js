@@ -93,8 +93,11 @@ export class Timeline {
   }
 }
 
-function noticeView({ level, text }) {
-  return { node: el("p", { class: `notice ${level}` }, text), update() {} };
+function noticeView(item) {
+  const node = el("p", {}, item.text);
+  const update = () => (node.className = `notice ${item.level}`);
+  update();
+  return { node, update };
 }
 
 /** What the agent remembers from here on of all that came before. */

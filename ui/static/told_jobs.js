@@ -2,14 +2,14 @@
 
 import { Log } from "./log.js";
 
-/** use: of its machine, while it runs. searched: nobody knows whether it was started. stopping: asked to. note: the latest warning that names it. */
-const STATE = { status: "", message: "", files: [], searched: false, stopping: false, note: "", use: null };
+/** use: of its machine, while it runs. searched: nobody knows whether it was started. stopping: asked to. */
+const STATE = { status: "", message: "", files: [], searched: false, stopping: false, use: null };
 
 export const JOB_TELLINGS = {
   job_submitting(story, { label, call, request }, at) {
     const hold = story.money.holds.get(label);
     const facts = { label, call, request, title: request.title ?? "", where: request.where ?? "", job: "", url: "" };
-    const item = story.add("job", label, at, { ...facts, log: new Log(), points: [], latest: new Map(), forecast: null, alarms: [], ...STATE });
+    const item = story.add("job", label, at, { ...facts, log: new Log(), points: [], latest: new Map(), forecast: null, alarms: [], warnings: [], ...STATE });
     item.cost = hold ?? null;
     story.jobs.set(label, item);
     story.facets.add("jobs");
@@ -61,7 +61,8 @@ export const JOB_TELLINGS = {
     const item = story.jobs.get(event.job);
     if (!item) return;
     const { status, message, exit_code, seconds, files } = event;
-    Object.assign(item, { status, message, exit: exit_code, seconds, files, note: "", use: null });
+    Object.assign(item, { status, message, exit: exit_code, seconds, files, use: null });
+    allIsWell(story, item);
     for (const path of files) if (!story.artifacts.has(path)) story.made(path, { path, job: event.job });
     story.touch(item);
     story.facets.add("jobs");
@@ -109,9 +110,18 @@ export function searchFor(story, which) {
 }
 
 /** A warning that names a running job, such as that it cannot be cancelled, is shown with it, too, until all is well. */
-export function noteJob(story, level, text) {
-  const item = story.liveJobs.find(({ job }) => job && text.includes(job));
+export function noteJob(story, notice) {
+  const item = story.liveJobs.find(({ job }) => job && notice.text.includes(job));
   if (!item) return;
-  item.note = level === "warning" ? text : "";
+  if (notice.level === "warning") item.warnings.push(notice);
+  else allIsWell(story, item);
   story.touch(item);
+}
+
+/** What it was warned of is over, and stays to be read without alarm. */
+function allIsWell(story, item) {
+  for (const notice of item.warnings.splice(0)) {
+    notice.level = "info";
+    story.touch(notice);
+  }
 }
