@@ -49,7 +49,7 @@ from agent.shelf import Shelf
 from agent.toolbox import Toolbox
 from agent.typed import Typed, parse_typed
 from agent.window import Window
-from tools.cards import Answer, Demand, FileMade, GoOn
+from tools.cards import Answer, Demand, FileMade, GoOn, Request
 from tools.desk import Desk, Problem, Stopped
 
 log = logging.getLogger(__name__)
@@ -154,10 +154,8 @@ class Session:
         self._pinned.set(demands)
 
     def answer(self, approval: str, answer: Answer) -> None:
-        """Answer an open question. Raises Problem when it is unknown, already answered, or the edit is not possible."""
-        if self._approvals.is_open(approval):
-            self._pinned.heard(answer)  # before the tool goes on
-        self._approvals.answer(approval, answer)
+        """The user's own answer to an open question, which alone may raise the budget. Raises Problem when it cannot count."""
+        self._consents.answer(approval, answer)
 
     def is_open(self, approval: str) -> bool:
         """Whether the question still waits for its answer."""
@@ -213,9 +211,9 @@ class Session:
     def last_seq(self) -> int:
         return self._journal.last_seq
 
-    @property
-    def budget_micro_usd(self) -> int:
-        return self._books.ledger.compute.limit
+    def budget_for(self, request: Request) -> int | None:
+        """The limit for compute, in micro-dollars, that the request needs; None if it fits under the one that stands."""
+        return self._consents.budget_for(request)
 
     @property
     def state(self) -> str:
