@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from agent.events import BudgetSet, Entry, Event, MoneyCorrected, MoneyReserved, Of
-from agent.ledger import Ledger, after, folded, limit_for
+from agent.ledger import Ledger, after, bounded, folded, limit_for
 from agent.policy import cost_and_free, usd
 from tools.desk import Problem
 
@@ -29,11 +29,12 @@ class Books:
             self._write(event)
             self.ledger = after(self.ledger, event)
 
-    def reserve(self, hold: str, micro_usd: int, of: Of = "compute") -> Ledger | None:
-        """Hold the money, or return the ledger that it does not fit into."""
+    def reserve(self, hold: str, micro_usd: int, of: Of = "compute", most: int | None = None) -> Ledger | None:
+        """Hold the money, or return the ledger that it does not fit into. most: what all may come to, whatever the limits."""
         with self._lock:
-            if micro_usd > self.ledger.free(of):
-                return self.ledger
+            ledger = self.ledger if most is None else bounded(self.ledger, most)
+            if micro_usd > ledger.free(of):
+                return ledger
             self.emit(MoneyReserved(hold=hold, micro_usd=micro_usd, of=of))
             return None
 

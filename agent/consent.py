@@ -7,12 +7,12 @@ from typing import TypeVar, cast
 
 from agent.approval import Approvals
 from agent.books import Books
-from agent.demands import above_pinned, violations
+from agent.demands import pinned_budget, violations
 from agent.events import ApprovalAnswered
-from agent.ledger import limit_for
+from agent.ledger import Ledger, limit_for
 from agent.outside import Outside
 from agent.pinned import Pinned
-from agent.policy import cost_and_free, fits, judge
+from agent.policy import cost_and_free, fits, judge, usd
 from tools.cards import Answer, Request, Spend
 from tools.desk import Problem, Refused
 
@@ -46,6 +46,10 @@ class Consents:
         """The user's own answer. Raises Problem when the question is not open or cannot be answered so; then it stays open."""
         self._approvals.answer(approval, answer, agree=lambda request: self._agree(request, answer))
 
+    def reserve(self, hold: str, micro_usd: int) -> Ledger | None:
+        """Hold the money for what was agreed, or return the ledger that it does not fit into: the last gate."""
+        return self._books.reserve(hold, micro_usd, most=pinned_budget(self._pinned.demands))
+
     def budget_for(self, request: Request) -> int | None:
         """The limit for compute that a request needs; None if it fits under the one that stands."""
         ledger = self._books.ledger
@@ -64,8 +68,9 @@ class Consents:
             return None
         committed = self._books.ledger.committed
         broken = violations(pinned.demands, request, committed_micro_usd=committed, made=pinned.made)
-        if limit is not None:
-            broken += above_pinned(pinned.demands, limit)
+        most = pinned_budget(pinned.demands)
+        if limit is not None and most is not None and limit > most:
+            broken.append(f"A budget of {usd(limit)} is more than the {usd(most)} that you named.")
         if broken:
             raise Problem(" ".join(broken), "Change the request, or what is pinned.")
         return self._books.agree(request.hold_micro_usd, limit) if isinstance(request, Spend) else None
@@ -77,6 +82,6 @@ class Consents:
             return
         why = f": {said.answer.reason}" if said.answer.reason else "."
         raise Refused(
-            f"The user did not raise the budget{why} For this, {cost_and_free(request.hold_micro_usd, ledger)}.",
+            f"This needs more money: {cost_and_free(request.hold_micro_usd, ledger)}. The user did not raise it{why}",
             "Do not ask for the same again: make it cheaper, or do without it.",
         )

@@ -15,7 +15,7 @@ from agent.script import Script, read_script, strings
 from agent.wording import found
 from tools.cards import Demand, Request, Spend
 
-__all__ = ["ASK", "above_pinned", "after_rewinding", "folded", "found", "made_by", "merged", "violations"]
+__all__ = ["ASK", "after_rewinding", "folded", "found", "made_by", "merged", "pinned_budget", "violations"]
 
 ASK = (
     "Do not put something else in its place, and do not look for a way around. Ask the user with ask_user; "
@@ -172,12 +172,10 @@ def _of_budget(demands: list[Demand], request: Request, committed: int) -> list[
     return [f"It may cost up to {cost}, and the user said “{tightest.text}”."]
 
 
-def above_pinned(demands: Iterable[Demand], limit: int) -> list[str]:
-    """Against which demand a new limit for compute goes, in micro-dollars; [] when it goes against none."""
+def pinned_budget(demands: Iterable[Demand]) -> int | None:
+    """What all may cost at most by the user's own words, in micro-dollars; None if they name no sum."""
     tightest = _tightest(demand for demand in demands if demand.about == "budget")
-    if tightest is None or limit <= int(tightest.value):
-        return []
-    return [f"A budget of ${limit / 1e6:.2f} is more than the user said: “{tightest.text}”."]
+    return None if tightest is None else int(tightest.value)
 
 
 def _tightest(demands: Iterable[Demand]) -> Demand | None:

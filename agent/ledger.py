@@ -84,6 +84,14 @@ def limit_for(ledger: Ledger, micro_usd: int) -> int:
     return -(-needed // CENT) * CENT
 
 
+def bounded(ledger: Ledger, most: int) -> Ledger:
+    """As if no limit were above this sum, each by itself and both together."""
+    compute, thinking = (replace(each, limit=min(each.limit, most)) for each in (ledger.compute, ledger.thinking))
+    return replace(
+        ledger, compute=compute, thinking=thinking, total=most if ledger.total is None else min(ledger.total, most)
+    )
+
+
 def folded(entries: Iterable[Entry]) -> Ledger:
     ledger = Ledger()
     for entry in entries:

@@ -93,7 +93,7 @@ class Session:
         self._mind = Mind(self._outside, self._books, entries)
         self._executor: Executor | None = None
         self._jobs = Jobs(
-            self.id, outside.places, self._emit, self._books.reserve, outside.prices, outside.payers, outside.secrets
+            self.id, outside.places, self._emit, self._consents.reserve, outside.prices, outside.payers, outside.secrets
         )
         restarted = "The app was restarted while this ran. Nothing before that is lost: send a message to go on."
         close_left_open(past, self._emit, restarted)
