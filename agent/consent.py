@@ -69,8 +69,8 @@ class Consents:
         committed = self._books.ledger.committed
         broken = violations(pinned.demands, request, committed_micro_usd=committed, made=pinned.made)
         most = pinned_budget(pinned.demands)
-        if limit is not None and most is not None and limit > most:
-            broken.append(f"A budget of {usd(limit)} is more than the {usd(most)} that you named.")
+        if not broken and limit is not None and most is not None and limit > most:
+            broken = [f"A budget of {usd(limit)} is more than the {usd(most)} that are pinned."]
         if broken:
             raise Problem(" ".join(broken), "Change the request, or what is pinned.")
         return self._books.agree(request.hold_micro_usd, limit) if isinstance(request, Spend) else None

@@ -97,7 +97,7 @@ def test_the_page_reckons_the_limit_that_is_needed_exactly_as_the_server_does(mo
     for _ in range(300):
         events: list[BudgetSet | MoneyReserved | MoneySettled] = [
             BudgetSet(micro_usd=dice.randrange(0, 5_000_000), of=of)
-            for of in dice.choices(("both", "compute", "thinking"), k=dice.randrange(0, 3))  # type: ignore[misc]
+            for of in dice.choices(("both", "compute", "thinking"), k=dice.randrange(0, 3))
         ]
         for n, of in enumerate(("compute", "thinking")):
             events.append(MoneyReserved(hold=str(n), micro_usd=dice.randrange(0, 900_000), of=of))  # type: ignore[arg-type]
