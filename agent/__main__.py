@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from agent.events import ApprovalAsked, RunEnded
@@ -63,14 +62,24 @@ def _run(session: Session, options: argparse.Namespace) -> int:
     for entry in session.follow(start):
         screen.show(entry)
         if isinstance(entry.event, ApprovalAsked) and session.is_open(entry.event.approval):
-            answer = screen.ask(entry.event.request)
-            with suppress(Problem):  # stopped meanwhile
-                session.answer(entry.event.approval, answer)
+            _answer(session, screen, entry.event)
         if isinstance(entry.event, RunEnded) and entry.event.run == run:
             code = EXIT[entry.event.why]
     if not options.json:
         screen.goodbye(session.id)
     return code
+
+
+def _answer(session: Session, screen: Screen, asked: ApprovalAsked) -> None:
+    """Ask the person until an answer counts, or none is needed any more."""
+    while session.is_open(asked.approval):
+        answer = screen.ask(asked.request, session.budget_for(asked.request))
+        try:
+            session.answer(asked.approval, answer)
+        except Problem as problem:
+            if answer.verdict == "no" or not session.is_open(asked.approval):
+                return  # stopped meanwhile
+            screen.tell(problem)
 
 
 def _session(sessions: Sessions, id: str) -> Session:

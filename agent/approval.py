@@ -58,15 +58,30 @@ class Approvals:
         self._emit(said)
         return said
 
-    def answer(self, approval: str, answer: Answer, by: By = "user") -> None:
-        """Give the answer. Raises Problem when the question is unknown or already answered, or an edit is not possible."""
+    def answer(
+        self, approval: str, answer: Answer, by: By = "user", agree: Callable[[Request], int | None] = lambda _: None
+    ) -> None:
+        """Give the answer. Raises Problem when the question is unknown or already answered, or an edit is not possible.
+
+        agree: what has to be done before this answer counts, and after which no other can; it returns the limit that
+        was raised. When it raises Problem, the question stays open.
+        """
         with self._lock:
             waiter = self._waiting.get(approval)
             if waiter is None:
                 raise Problem(f"Question {approval!r} is not open.", "It may have been answered in another tab.")
-            said = ApprovalAnswered(approval=approval, answer=answer, by=by, request=edited(waiter.request, answer))
+            request = edited(waiter.request, answer)
+            raised = agree(request)
+            said = ApprovalAnswered(
+                approval=approval, answer=answer, by=by, request=request, raised_from_micro_usd=raised
+            )
             del self._waiting[approval]
-        self._emit(said)  # on the disk before the tool goes on
+        try:
+            self._emit(said)  # on the disk before the tool goes on
+        except BaseException:
+            with self._lock:
+                self._waiting[approval] = waiter  # not said, so it can be said again
+            raise
         waiter.said = said
         waiter.answered.set()
 

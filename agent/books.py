@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from agent.events import BudgetSet, Entry, Event, MoneyCorrected, MoneyReserved, Of
-from agent.ledger import Ledger, after, folded
+from agent.ledger import Ledger, after, bounded, folded, limit_for
+from agent.policy import cost_and_free, usd
 from tools.desk import Problem
 
 
@@ -28,11 +29,12 @@ class Books:
             self._write(event)
             self.ledger = after(self.ledger, event)
 
-    def reserve(self, hold: str, micro_usd: int, of: Of = "compute") -> Ledger | None:
-        """Hold the money, or return the ledger that it does not fit into."""
+    def reserve(self, hold: str, micro_usd: int, of: Of = "compute", most: int | None = None) -> Ledger | None:
+        """Hold the money, or return the ledger that it does not fit into. most: what all may come to, whatever the limits."""
         with self._lock:
-            if micro_usd > self.ledger.free(of):
-                return self.ledger
+            ledger = self.ledger if most is None else bounded(self.ledger, most)
+            if micro_usd > ledger.free(of):
+                return ledger
             self.emit(MoneyReserved(hold=hold, micro_usd=micro_usd, of=of))
             return None
 
@@ -58,3 +60,22 @@ class Books:
             if micro_usd < sum(account.spent + account.held for account in accounts):
                 raise Problem("That is less than what is already spent or reserved.", "Set a higher budget.")
             self.emit(BudgetSet(micro_usd=micro_usd, of=of))
+
+    def agree(self, micro_usd: int, limit: int | None = None) -> int | None:
+        """A person agrees to a cost, and may raise the limit for compute for it; returns what was raised, None if nothing.
+
+        One step for all threads. Raises Problem when the cost does not fit under the limit given, or else the one that
+        stands. What stands is never lowered by it. Whether the money is still there is for reserve to say.
+        """
+        with self._lock:
+            now = self.ledger
+            then = now if limit is None else after(now, BudgetSet(micro_usd=limit))
+            if (missing := micro_usd - then.free("compute")) > 0:
+                raise Problem(
+                    f"{usd(missing)} is missing: {cost_and_free(micro_usd, then)}.",
+                    f"It needs a budget of {usd(limit_for(now, micro_usd))}; or make it cheaper.",
+                )
+            if limit is None or limit <= now.compute.limit:
+                return None
+            self.set_budget(limit)
+            return now.compute.limit

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TypeVar, cast
 
 from agent.approval import Approvals
 from agent.books import Books
+from agent.demands import pinned_budget, violations
 from agent.events import ApprovalAnswered
+from agent.ledger import Ledger, limit_for
 from agent.outside import Outside
 from agent.pinned import Pinned
-from agent.policy import judge
-from tools.cards import Answer, Request
-from tools.desk import Refused
+from agent.policy import cost_and_free, fits, judge, usd
+from tools.cards import Answer, Request, Spend
+from tools.desk import Problem, Refused
+from tools.jobs import cron
 
 R = TypeVar("R", bound=Request)
 
@@ -29,6 +33,7 @@ class Consents:
         if verdict.do == "ask":
             self._outside.notices.asked(self._session, request)
             said: ApprovalAnswered = self._approvals.ask(call, request, stop)
+            self._tell_what_was_missing(said)
         else:
             yes = verdict.do == "allow"
             answer = Answer(verdict="yes" if yes else "no", reason=verdict.reason)
@@ -38,3 +43,50 @@ class Consents:
         if said.answer.verdict == "yes":
             pinned.agreed(said.request)
         return said.answer, cast(R, said.request)  # an edit keeps the kind
+
+    def answer(self, approval: str, answer: Answer) -> None:
+        """The user's own answer. Raises Problem when the question is not open or cannot be answered so; then it stays open."""
+        self._approvals.answer(approval, answer, agree=lambda request: self._agree(request, answer))
+
+    def reserve(self, hold: str, micro_usd: int) -> Ledger | None:
+        """Hold the money for what was agreed, or return the ledger that it does not fit into: the last gate."""
+        return self._books.reserve(hold, micro_usd, most=pinned_budget(self._pinned.demands))
+
+    def budget_for(self, request: Request) -> int | None:
+        """The limit for compute that a request needs; None if it fits under the one that stands."""
+        ledger = self._books.ledger
+        if not isinstance(request, Spend) or fits(request, ledger):
+            return None
+        return limit_for(ledger, request.hold_micro_usd)
+
+    def _agree(self, request: Request, answer: Answer) -> int | None:
+        """What is pinned and the budget hold against the request as edited; the limit that was raised for it, if one was."""
+        limit = answer.budget_micro_usd
+        if limit is not None and not (answer.verdict == "yes" and isinstance(request, Spend)):
+            raise Problem("Only a yes to what costs money can raise the budget.", "Answer without it.")
+        pinned = self._pinned
+        pinned.heard(answer)  # before the tool goes on
+        if answer.verdict == "no":
+            return None
+        committed = self._books.ledger.committed
+        broken = violations(pinned.demands, request, committed_micro_usd=committed, made=pinned.made)
+        most = pinned_budget(pinned.demands)
+        if not broken and limit is not None and most is not None and limit > most:
+            broken = [f"A budget of {usd(limit)} is more than the {usd(most)} that are pinned."]
+        if broken:
+            raise Problem(" ".join(broken), "Change the request, or what is pinned.")
+        if not isinstance(request, Spend):
+            return None
+        cron.planned(request, time.time())  # a longer time limit may reach into the next run
+        return self._books.agree(request.hold_micro_usd, limit)
+
+    def _tell_what_was_missing(self, said: ApprovalAnswered) -> None:
+        """A no to what did not fit is a no to more money: the model reads that, and that less may be had."""
+        request, ledger = said.request, self._books.ledger
+        if said.answer.verdict == "yes" or not isinstance(request, Spend) or fits(request, ledger):
+            return
+        why = f": {said.answer.reason}" if said.answer.reason else "."
+        raise Refused(
+            f"This needs more money: {cost_and_free(request.hold_micro_usd, ledger)}. The user did not raise it{why}",
+            "Do not ask for the same again: make it cheaper, or do without it.",
+        )

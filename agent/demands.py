@@ -15,7 +15,7 @@ from agent.script import Script, read_script, strings
 from agent.wording import found
 from tools.cards import Demand, Request, Spend
 
-__all__ = ["ASK", "after_rewinding", "folded", "found", "made_by", "merged", "violations"]
+__all__ = ["ASK", "after_rewinding", "folded", "found", "made_by", "merged", "pinned_budget", "violations"]
 
 ASK = (
     "Do not put something else in its place, and do not look for a way around. Ask the user with ask_user; "
@@ -165,11 +165,21 @@ def _of_method(demands: list[Demand], script: Script) -> list[str]:
 def _of_budget(demands: list[Demand], request: Request, committed: int) -> list[str]:
     if not isinstance(request, Spend) or not request.hold_micro_usd:
         return []
-    tightest = min((demand for demand in demands if demand.value.isdecimal()), key=lambda d: int(d.value), default=None)
+    tightest = _tightest(demands)
     if tightest is None or committed + request.hold_micro_usd <= int(tightest.value):
         return []
     cost = f"${request.hold_micro_usd / 1e6:.2f}" + (f" on top of ${committed / 1e6:.2f}" if committed else "")
     return [f"It may cost up to {cost}, and the user said “{tightest.text}”."]
+
+
+def pinned_budget(demands: Iterable[Demand]) -> int | None:
+    """What all may cost at most by the user's own words, in micro-dollars; None if they name no sum."""
+    tightest = _tightest(demand for demand in demands if demand.about == "budget")
+    return None if tightest is None else int(tightest.value)
+
+
+def _tightest(demands: Iterable[Demand]) -> Demand | None:
+    return min((demand for demand in demands if demand.value.isdecimal()), key=lambda d: int(d.value), default=None)
 
 
 def _of_licence(demands: list[Demand], script: Script, licences: Mapping[str, str]) -> list[str]:

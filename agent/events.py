@@ -175,6 +175,7 @@ class ApprovalAnswered(_Event):
     answer: Answer
     by: Literal["user", "policy", "stop"]
     request: Request
+    raised_from_micro_usd: int | None = None  # the limit for compute that the answer's took the place of
 
 
 # --- money and jobs -------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Literal
 
 from agent.events import BudgetSet, Entry, Event, MoneyCorrected, MoneyReleased, MoneyReserved, MoneySettled, Of
 
+CENT = 10_000  # micro-dollars: what a person reads and agrees to
 THINKING_LIMIT = 500_000  # micro-dollars that a session may spend on model calls before anybody is asked
 
 
@@ -34,6 +35,11 @@ class Ledger:
     reservations: int = 0  # so far, for ids that are unique
     calls: int = 0  # of models that were charged
 
+    @property
+    def committed(self) -> int:
+        """Spent and held, of both accounts."""
+        return sum(each.spent + each.held for each in (self.compute, self.thinking))
+
     def account(self, of: Of) -> Account:
         return self.compute if of == "compute" else self.thinking
 
@@ -41,10 +47,7 @@ class Ledger:
         """What may still be reserved; negative when more was spent than is allowed now."""
         account = self.account(of)
         own = account.limit - account.spent - account.held
-        if self.total is None:
-            return own
-        used = sum(each.spent + each.held for each in (self.compute, self.thinking))
-        return min(own, self.total - used)
+        return own if self.total is None else min(own, self.total - self.committed)
 
 
 def after(ledger: Ledger, event: Event) -> Ledger:
@@ -66,6 +69,27 @@ def after(ledger: Ledger, event: Event) -> Ledger:
             return _with(ledger, of, replace(account, spent=max(0, account.spent + micro_usd)))
         case _:
             return ledger
+
+
+def limit_for(ledger: Ledger, micro_usd: int) -> int:
+    """The lowest limit for compute under which so much more may be reserved, in whole cents; the one that stands if it fits.
+
+    Where a limit for both is in the way, it is what both have used and the new sum need: raising one raises it, too.
+    """
+    if micro_usd <= ledger.free("compute"):
+        return ledger.compute.limit
+    needed = ledger.compute.spent + ledger.compute.held + micro_usd
+    if ledger.total is not None and micro_usd > ledger.total - ledger.committed:
+        needed = ledger.committed + micro_usd
+    return -(-needed // CENT) * CENT
+
+
+def bounded(ledger: Ledger, most: int) -> Ledger:
+    """As if no limit were above this sum, each by itself and both together."""
+    compute, thinking = (replace(each, limit=min(each.limit, most)) for each in (ledger.compute, ledger.thinking))
+    return replace(
+        ledger, compute=compute, thinking=thinking, total=most if ledger.total is None else min(ledger.total, most)
+    )
 
 
 def folded(entries: Iterable[Entry]) -> Ledger:

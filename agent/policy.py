@@ -28,18 +28,17 @@ def judge(
     demands: Sequence[Demand] = (),
     made: Collection[str] = (),
 ) -> Verdict:
-    """Allow, ask or deny. What cannot be paid is denied whatever the settings: the budget is passed by nobody.
+    """Allow, ask or deny. What does not fit into the budget is asked, for a person may raise it; unasked it is denied.
 
     demands: what the user pinned; what goes against it is denied, so that nothing else is put in its place.
     made: repositories that the session itself made.
     """
-    spent = sum(account.spent + account.held for account in (ledger.compute, ledger.thinking))
-    if broken := violations(demands, request, committed_micro_usd=spent, made=made):
+    if broken := violations(demands, request, committed_micro_usd=ledger.committed, made=made):
         return Verdict("deny", " ".join(broken), ASK)
-    if isinstance(request, Spend) and request.hold_micro_usd > ledger.free("compute"):
-        return Verdict("deny", over_budget(request, ledger))
     if approve == "ask":
         return Verdict("ask")
+    if isinstance(request, Spend) and not fits(request, ledger):
+        return Verdict("deny", over_budget(request, ledger))
     if approve == "within-budget" and isinstance(request, Spend) and request.schedule:
         return Verdict("deny", "what starts again by itself needs a person's word")
     if approve == "within-budget" and isinstance(request, Spend):
@@ -47,12 +46,20 @@ def judge(
     return Verdict("deny", "nobody is there to ask")
 
 
+def fits(request: Spend, ledger: Ledger) -> bool:
+    return request.hold_micro_usd <= ledger.free("compute")
+
+
 def over_budget(request: Spend, ledger: Ledger) -> str:
-    free = usd(ledger.free("compute"))
     return (
-        f"it may cost up to {usd(request.hold_micro_usd)}, and {free} of the budget of {usd(ledger.compute.limit)} is free. "
+        f"{cost_and_free(request.hold_micro_usd, ledger)}. "
         "Only the user can raise it: by a click on the sum beside “Compute”, or with --budget"
     )
+
+
+def cost_and_free(micro_usd: int, ledger: Ledger) -> str:
+    free = usd(ledger.free("compute"))
+    return f"it may cost up to {usd(micro_usd)}, and {free} of the budget of {usd(ledger.compute.limit)} is free"
 
 
 def usd(micro_usd: int) -> str:

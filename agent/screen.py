@@ -38,6 +38,7 @@ from agent.events import (
 )
 from agent.policy import usd
 from tools.cards import Answer, Delete, GoOn, Question, RaiseCap, Request, Spend
+from tools.desk import Problem
 
 INTERRUPT_SECONDS = 0.2  # until an interrupt is seen that came just before the wait began
 LONGEST_LINE = 65_536  # bytes
@@ -81,8 +82,10 @@ class Screen:
                 say(f"[yellow]← {escape(_plain(message))} {escape(_plain(hint))}[/]")
             case ApprovalAsked(request=request):
                 say(_described(request))
-            case ApprovalAnswered(answer=answer, by=by):
+            case ApprovalAnswered(answer=answer, by=by, raised_from_micro_usd=before):
                 say(f"[bold]{answer.verdict}[/] by {by}" + (f": {escape(answer.reason)}" if answer.reason else ""))
+                if before is not None and answer.budget_micro_usd is not None:
+                    say(f"The budget was raised from {usd(before)} to {usd(answer.budget_micro_usd)}.")
             case JobSubmitted(job=job, title=title):
                 say(f"[magenta]Job {escape(job)}[/] {escape(title)}")
             case JobEnded(job=job, status=status, seconds=seconds):
@@ -109,12 +112,19 @@ class Screen:
             case _:
                 pass
 
-    def ask(self, request: Request) -> Answer:
-        """Ask the person at the terminal. End of input is a no."""
+    def ask(self, request: Request, budget: int | None = None) -> Answer:
+        """Ask the person at the terminal. End of input is a no.
+
+        budget: the limit for compute, in micro-dollars, that the request needs; None: none higher than there is.
+        """
         if self._as_json:
             self._console.print(_described(request))
+        agree = "Agree?"
+        if budget is not None:
+            self._console.print(f"The budget must be raised to {usd(budget)} for that.")
+            agree = f"Raise it to {usd(budget)} and start?"
         is_question = isinstance(request, Question)
-        said = self._typed_line("Your answer: " if is_question else "Agree? [y/N, or a reason why not] ")
+        said = self._typed_line("Your answer: " if is_question else f"{agree} [y/N, or a reason why not] ")
         if said is None:
             return Answer(verdict="no", reason="no answer")
         if isinstance(request, Question):
@@ -122,8 +132,12 @@ class Screen:
                 said = request.options[int(said) - 1]
             return Answer(verdict="yes", text=said) if said else Answer(verdict="no", reason="no answer")
         if said.lower() in ("y", "yes"):
-            return Answer(verdict="yes")
+            return Answer(verdict="yes", budget_micro_usd=budget)
         return Answer(verdict="no", reason="" if said.lower() in ("", "n", "no") else said)
+
+    def tell(self, problem: Problem) -> None:
+        """Why an answer does not count."""
+        self._console.print(f"[yellow]{escape(_plain(str(problem)))}[/]")
 
     def interrupt(self) -> None:
         """Give up waiting for the person, now and from here on."""

@@ -49,7 +49,7 @@ from agent.shelf import Shelf
 from agent.toolbox import Toolbox
 from agent.typed import Typed, parse_typed
 from agent.window import Window
-from tools.cards import Answer, Demand, FileMade, GoOn
+from tools.cards import Answer, Demand, FileMade, GoOn, Request
 from tools.desk import Desk, Problem, Stopped
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Session:
         self._toolbox = Toolbox(tools_for(outside), self._emit, self._desk, past.calls)
         self._mind = Mind(self._outside, self._books, entries)
         self._executor: Executor | None = None
-        payers, secrets, emit, reserve = outside.payers, outside.secrets, self._emit, self._books.reserve
+        payers, secrets, emit, reserve = outside.payers, outside.secrets, self._emit, self._consents.reserve
         self._jobs = Jobs(self.id, outside.places, emit, reserve, outside.prices, payers, secrets, journal.entries)
         restarted = "The app was restarted while this ran. Nothing before that is lost: send a message to go on."
         close_left_open(past, self._emit, restarted)
@@ -153,10 +153,8 @@ class Session:
         self._pinned.set(demands)
 
     def answer(self, approval: str, answer: Answer) -> None:
-        """Answer an open question. Raises Problem when it is unknown, already answered, or the edit is not possible."""
-        if self._approvals.is_open(approval):
-            self._pinned.heard(answer)  # before the tool goes on
-        self._approvals.answer(approval, answer)
+        """The user's own answer to an open question, which alone may raise the budget. Raises Problem when it cannot count."""
+        self._consents.answer(approval, answer)
 
     def is_open(self, approval: str) -> bool:
         """Whether the question still waits for its answer."""
@@ -212,9 +210,9 @@ class Session:
     def last_seq(self) -> int:
         return self._journal.last_seq
 
-    @property
-    def budget_micro_usd(self) -> int:
-        return self._books.ledger.compute.limit
+    def budget_for(self, request: Request) -> int | None:
+        """The limit for compute, in micro-dollars, that the request needs; None if it fits under the one that stands."""
+        return self._consents.budget_for(request)
 
     @property
     def state(self) -> str:

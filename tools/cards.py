@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
 
+MOST_BUDGET = 100_000_000_000  # micro-dollars; more is no budget but a slip of the hand
+
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -218,3 +220,5 @@ class Answer(_Value):
     reason: str = ""
     text: str = ""
     edits: dict[str, JsonValue] = {}
+    # With a yes to a Spend: the limit for compute, whole, is raised to this first. It counts from a person only.
+    budget_micro_usd: int | None = Field(default=None, ge=0, le=MOST_BUDGET)

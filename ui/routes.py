@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from tools.cards import Answer, Demand
+from tools.cards import MOST_BUDGET, Answer, Demand
 from tools.desk import Problem
 from ui.assets import asset
 from ui.guard import Refusal, check_origin, read_form
@@ -67,6 +67,7 @@ class _Answer(_In):
     reason: str = ""
     text: str = ""
     edits: dict[str, JsonValue] = {}
+    budget_micro_usd: int | None = Field(default=None, ge=0, le=MOST_BUDGET)
 
 
 class _Demands(_In):
@@ -74,7 +75,7 @@ class _Demands(_In):
 
 
 class _Budget(_In):
-    usd: float = Field(ge=0, le=100_000, allow_inf_nan=False)
+    usd: float = Field(ge=0, le=MOST_BUDGET / 1e6, allow_inf_nan=False)
     of: Literal["compute", "thinking", "both"] = "compute"
 
 
@@ -271,7 +272,7 @@ class _Api:
     async def answer(self, request: Request) -> Response:
         form = await read_form(request, _Answer)
         session = await self._open(form.session, self._known(request))
-        answer = Answer(verdict=form.verdict, reason=form.reason, text=form.text, edits=form.edits)
+        answer = Answer.model_validate(form.model_dump(exclude={"session", "approval"}))
         await _settled(session.answer, form.approval, answer)
         return JSONResponse({})
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.agent.living import code
+from tests.doubles.hub import FakeHub
 from tests.doubles.model_server import ModelServer, Reply
 
 ROOT = Path(__file__).parent.parent.parent
@@ -104,12 +105,20 @@ def test_a_tool_call_needs_no_model_and_prints_its_result(tmp_path: Path) -> Non
     assert "0 of 1 completed" in out
 
 
-def on_a_terminal(data: Path, model: str, *arguments: str, answers: Sequence[tuple[str, str]]) -> tuple[int, str]:
+def on_a_terminal(
+    data: Path, model: str, *arguments: str, answers: Sequence[tuple[str, str]], **more: str
+) -> tuple[int, str]:
     """Run on a terminal; each answer is typed once its prompt has appeared. Returns the exit code and what was seen."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(ROOT)
-        environ = {"PATH": os.environ["PATH"], "HOME": str(data), "DATA_DIR": str(data), "MODEL_BASE_URL": model}
+        environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(data),
+            "DATA_DIR": str(data),
+            "MODEL_BASE_URL": model,
+            **more,
+        }
         os.execve(sys.executable, [sys.executable, "-m", "agent", "Go", *arguments], environ)
     seen, left = "", list(answers)
     while True:
@@ -136,6 +145,20 @@ def test_on_a_terminal_the_person_is_asked_there(tmp_path: Path, flags: tuple[st
         assert "blue" in str(server.requests[1].body["messages"][-1])
         assert "use less memory" in str(server.requests[2].body["messages"][-1])
     assert "this machine" in seen
+
+
+@pytest.mark.parametrize(("said", "jobs"), [("y\n", 1), ("n\n", 0)])
+def test_on_a_terminal_the_person_can_raise_the_budget_with_the_yes(tmp_path: Path, said: str, jobs: int) -> None:
+    ask = code("print(job_run('print(1)', flavor='l4x1', timeout='1h', outputs=False)['status'])")
+    with FakeHub() as hub, ModelServer([ask, FINAL]) as server:
+        hub.jobs.plays = lambda job: job.end(ran=60)
+        environ = {"HF_TOKEN": "hf_ada", "HF_HUB_DISABLE_XET": "1", **hub.environ()}
+        answers = [("start? [y/N", said)]
+        got, seen = on_a_terminal(tmp_path, server.base_url, answers=answers, **environ)
+        assert got == 0, seen
+        assert "The budget must be raised to $0.80 for that." in seen
+        assert ("The budget was raised from $0.00 to $0.80." in seen) == bool(jobs)
+        assert len(hub.jobs.all) == jobs
 
 
 def test_interrupting_at_a_question_stops_the_run(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from agent.events import BudgetSet, Event, MoneyReleased, MoneyReserved, MoneySe
 from agent.ledger import Account, Ledger, after
 from agent.policy import judge, usd
 from agent.settings import micro_usd
-from tools.cards import Delete, Question, Spend
+from tools.cards import Delete, Demand, Question, Spend
 from tools.desk import Problem
 
 
@@ -69,12 +69,18 @@ def test_what_is_reserved_only_when_free_never_passes_the_budget(steps: list[tup
         assert ledger.free("compute") >= 0
 
 
-def test_what_does_not_fit_into_the_budget_is_denied_whatever_the_settings() -> None:
+def test_what_does_not_fit_into_the_budget_is_asked_where_a_person_is_and_denied_elsewhere() -> None:
     poor = Ledger(compute=Account(limit=999_999))
-    for approve in ("ask", "none", "within-budget"):
+    assert judge(spend(), "ask", poor).do == "ask"
+    for approve in ("none", "within-budget"):
         verdict = judge(spend(), approve, poor)
         assert verdict.do == "deny"
-    assert "$1.00" in judge(spend(), "ask", poor).reason
+        assert "may cost up to $1.00" in verdict.reason
+
+
+def test_what_is_pinned_is_held_against_a_request_before_anybody_is_asked_to_pay() -> None:
+    under = Demand(about="budget", rule="must", text="under $0.50", value="500000")
+    assert judge(spend(), "ask", Ledger(), [under]).do == "deny"
 
 
 def test_a_person_is_asked_when_there_is_one() -> None:

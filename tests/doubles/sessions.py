@@ -25,6 +25,7 @@ from agent.events import (
     TextSaid,
     UserSaid,
 )
+from agent.ledger import folded
 from agent.minds import ModelFacts
 from agent.sessions import Summary, Unknown
 from tools.cards import Answer, Demand
@@ -101,7 +102,13 @@ class ToldSession:
             raise Problem(f"There is no open question {approval!r}.", "It may have been answered in another tab.")
         agreed = asked.request.model_copy(update=answer.edits)
         self.answers.append((approval, answer))
-        self.tell(ApprovalAnswered(approval=approval, answer=answer, by="user", request=agreed))
+        raised = None
+        if answer.budget_micro_usd is not None:
+            raised = folded(self.entries).compute.limit
+            self.set_budget(answer.budget_micro_usd)
+        self.tell(
+            ApprovalAnswered(approval=approval, answer=answer, by="user", request=agreed, raised_from_micro_usd=raised)
+        )
         self._answered[approval].set()
 
     def stop(self) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import re
 import time
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from agent.events import ApprovalAsked, JobSubmitting, UserSaid
+from agent.events import ApprovalAsked, BudgetSet, JobSubmitting, MoneyReserved, MoneySettled, UserSaid
+from agent.ledger import Ledger, after, limit_for
 from tests.doubles import scenes
 from tests.doubles.sessions import ToldSession
 from tests.journeys.test_page_modules import call, modules  # noqa: F401
 from tests.ui.serving import until
-from tools.cards import Foreseen, Spend
+from tools.cards import Answer, Foreseen, Spend
 from tools.jobs.cron import planned
 
 pytestmark = pytest.mark.journey
@@ -92,6 +95,67 @@ def test_the_time_limit_and_what_an_alarm_does_can_be_changed(page: Page, sessio
     expect(card).to_contain_text("if the training goes wrong: stop it")
 
 
+def test_the_page_reckons_the_limit_that_is_needed_exactly_as_the_server_does(modules: Page) -> None:  # noqa: F811
+    dice = random.Random(7)
+    cases: list[tuple[list[BudgetSet | MoneyReserved | MoneySettled], int]] = []
+    for _ in range(300):
+        events: list[BudgetSet | MoneyReserved | MoneySettled] = [
+            BudgetSet(micro_usd=dice.randrange(0, 5_000_000), of=of)
+            for of in dice.choices(("both", "compute", "thinking"), k=dice.randrange(0, 3))
+        ]
+        for n, of in enumerate(("compute", "thinking")):
+            events.append(MoneyReserved(hold=str(n), micro_usd=dice.randrange(0, 900_000), of=of))  # type: ignore[arg-type]
+            if dice.random() < 0.5:
+                events.append(MoneySettled(hold=str(n), micro_usd=dice.randrange(0, 900_000)))
+        cases.append((events, dice.randrange(0, 3_000_000)))
+    script = """
+        const { Story } = await import(url.replace("ledger.js", "story.js"));
+        return values[0].map(([events, cost]) => {
+          const story = new Story();
+          events.forEach((event, n) => story.take({ seq: n + 1, at: 0, event }));
+          return story.money.limitFor(cost);
+        });
+    """
+    told = [([event.model_dump() for event in events], cost) for events, cost in cases]
+    ledgers = [reduce(after, events, Ledger()) for events, _ in cases]
+    needed = [
+        None if cost <= ledger.free("compute") else limit_for(ledger, cost)
+        for ledger, (_, cost) in zip(ledgers, cases, strict=True)
+    ]
+    assert call(modules, "ledger", script, told) == needed
+    assert len({*needed}) > 100
+
+
+def test_the_button_says_that_it_raises_the_budget_and_to_what(page: Page, session: ToldSession) -> None:
+    card = ask(page, session, LARGE)
+    start = card.locator("button.primary")
+    expect(start).to_have_text("Approve")
+    card.get_by_label("Time limit in minutes").fill("600")
+    expect(start).to_have_text("Raise the budget to $10.01 and start")  # $10.00004 is held: never less than that
+    expect(card.locator(".costs")).to_contain_text("of $5.00 left in the budget: $5.00 is missing")
+    card.get_by_label("Time limit in minutes").fill("")
+    expect(start).to_have_text("Approve")
+    card.get_by_label("Time limit in minutes").fill("600")
+    start.click()
+    until(lambda: session.answers)
+    assert session.answers[0][1] == Answer(
+        verdict="yes", edits={"timeout_seconds": 36_000}, budget_micro_usd=10_010_000
+    )
+    expect(card).to_contain_text("approved by you")
+    assert told(card)["budget"] == "raised by you from $5.00 to $10.01"
+
+
+def test_a_card_reckons_again_when_the_money_changes_and_keeps_what_was_typed(page: Page, session: ToldSession) -> None:
+    card = ask(page, session, LARGE)
+    card.get_by_label("Reason").fill("a draft")
+    session.tell(BudgetSet(micro_usd=1_000_000), MoneyReserved(hold="other", micro_usd=400_000))
+    expect(card.locator("button.primary")).to_have_text("Raise the budget to $2.91 and start")
+    expect(card.locator(".costs")).to_contain_text("of $0.60 left in the budget: $1.90 is missing")
+    session.tell(BudgetSet(micro_usd=9_000_000))
+    expect(card.locator("button.primary")).to_have_text("Approve")
+    expect(card.get_by_label("Reason")).to_have_value("a draft")
+
+
 def test_a_schedule_says_in_words_when_it_runs_and_when_it_ends(page: Page, session: ToldSession) -> None:
     weekly = scenes.SPEND.model_copy(
         update={"namespace": "ada", "schedule": "0 9 * * 1", "runs": 4, "token": "stored", "secrets": ("HF_TOKEN",)}
@@ -155,7 +219,7 @@ def test_what_a_dry_run_foretells_stands_beside_the_most_it_can_cost(page: Page,
     session.set_budget(500_000)
     page.reload()
     expect(short).to_have_text("Even $0.52, the least that is likely, is more than is left in the budget.")
-    card.get_by_role("button", name="Approve").click()
+    card.get_by_role("button", name="Raise the budget to $0.75 and start").click()
     expect(card).to_contain_text("at most $0.75, likely $0.52 – $0.73")
     assert told(card)["foreseen"] == FORESEEN.words
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.events import ApprovalAsked, DemandsSet, Rewound, RunEnded, UserSaid
+from tests.doubles.scenes import SPEND
 from tests.doubles.sessions import ToldSession, ToldSessions
 from tests.ui.serving import Site, serving, until
 from tools.cards import Answer, Question
@@ -61,6 +62,21 @@ def test_stop_and_budget_reach_the_session(site: Site, session: ToldSession) -> 
     assert session.stopped.is_set()
     assert site.post("budget", {"session": session.id, "usd": 2.5}).status == 200
     assert session.entries[-1].event.micro_usd == 2_500_000  # type: ignore[union-attr]
+
+
+def test_an_answer_may_carry_the_budget_that_it_raises(site: Site, session: ToldSession) -> None:
+    session.tell(ApprovalAsked(approval="a", call="c", request=SPEND))
+    form = {"session": session.id, "approval": "a", "verdict": "yes", "budget_micro_usd": 7_500_000}
+    assert site.post("answer", form).status == 200
+    assert session.answers == [("a", Answer(verdict="yes", budget_micro_usd=7_500_000))]
+
+
+@pytest.mark.parametrize("budget", ["-1", "100000000001", "1e6", "1.5", '"5"', "true"])
+def test_a_budget_in_an_answer_is_a_whole_sum_within_reason(site: Site, session: ToldSession, budget: str) -> None:
+    session.tell(ApprovalAsked(approval="a", call="c", request=SPEND))
+    form = f'{{"session": "{session.id}", "approval": "a", "verdict": "yes", "budget_micro_usd": {budget}}}'
+    assert site.post("answer", form.encode()).status == 422
+    assert session.answers == []
 
 
 @pytest.mark.parametrize("usd", ["-1", "1e999", "NaN", '"5"', "null"])

@@ -9,9 +9,11 @@ import { dollars, plural } from "./words.js";
 
 export function approvalView(item, page) {
   const node = el("section", { class: "card approval", tabindex: "-1" });
+  const live = []; // what the card does again whenever something around it has changed
   let stamped = false;
 
   function update() {
+    if (!item.answer) for (const act of live) act();
     if (item.answer && !stamped) {
       stamped = true;
       const focused = node.contains(document.activeElement);
@@ -25,7 +27,7 @@ export function approvalView(item, page) {
   if (!item.answer) {
     node.classList.add("pending");
     node.setAttribute("aria-label", "Needs your answer");
-    node.append(...ASKING[item.asked.kind](item, page));
+    node.append(...ASKING[item.asked.kind](item, page, live));
   }
   update();
   return { node, update };

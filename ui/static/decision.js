@@ -23,10 +23,11 @@ export function changed(request, values) {
   );
 }
 
-export function decision(item, page, { yes = "Approve", no = "Reject", danger = false, why = true, edits = () => ({}) }) {
+/** yes: a text, or a node whose text may change. more: what a yes says beside the edits. */
+export function decision(item, page, { yes = "Approve", no = "Reject", danger = false, why = true, edits = () => ({}), more = () => ({}) }) {
   const reason = el("textarea", { hidden: !why, rows: "2", placeholder: "Optional: tell the agent what to change", "aria-label": "Reason" });
   const trouble = el("p", { class: "error", role: "alert", hidden: true });
-  const approve = button(yes, () => say("yes", { edits: edits() }), { class: danger ? "danger" : "primary" });
+  const approve = button(yes, () => say("yes", { edits: edits(), ...more() }), { class: danger ? "danger" : "primary" });
   const reject = button(no, () => say("no", {}), { class: "secondary" });
   const say = answering(item, page, [approve, reject], trouble, () => ({ reason: reason.value.trim() }));
   return [reason, trouble, el("div", { class: "actions" }, approve, reject)];

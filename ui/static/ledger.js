@@ -1,5 +1,6 @@
 // A session's money as its events tell it, in micro-dollars: spent, held and the limits. The server's ledger, once more.
 
+const CENT = 10_000;
 const THINKING_LIMIT = 500_000; // until a budget_set says otherwise, as the server reckons
 
 export class Money {
@@ -50,5 +51,13 @@ export class Money {
     const { limit, spent, held } = this[of];
     const own = limit - spent - held;
     return this.total === null ? own : Math.min(own, this.total - this.used);
+  }
+
+  /** The lowest limit for compute, in whole cents, under which so much more may be reserved; null: it fits already. */
+  limitFor(microUsd) {
+    if (microUsd <= this.free("compute")) return null;
+    const inTheWay = this.total !== null && microUsd > this.total - this.used;
+    const needed = microUsd + (inTheWay ? this.used : this.compute.spent + this.compute.held);
+    return Math.ceil(needed / CENT) * CENT;
   }
 }

@@ -8,17 +8,23 @@ import { dollars, span } from "./words.js";
 
 const LONGEST = 7 * 24 * 60; // minutes
 
-export function askSpend(item, page) {
+/** live: takes what must be done again when the money changes. */
+export function askSpend(item, page, live) {
   const request = whole(item.asked);
   const top = head(request.title, "needs your approval", limit(request));
   const form = request.where === "sandbox" ? fixed(request) : editable(request);
   const time = timeField(request);
   const costs = costView(request, page);
+  const start = el("span", {});
+  let raised = null; // the limit that the button names, and its click sets
   const reckon = () => {
     costs.update(time.seconds());
+    raised = time.valid() ? page.story.money.limitFor(hold(request, time.seconds())) : null;
+    setText(start, raised === null ? "Approve" : `Raise the budget to ${dollars(raised)} and start`);
     setText(top.lastChild, time.valid() ? limit(request, time.seconds()) : "");
   };
   time.input.addEventListener("input", reckon);
+  live.push(reckon);
   reckon();
   const list = facts(told(request));
   list.append(
@@ -26,7 +32,8 @@ export function askSpend(item, page) {
     ...form.rows,
   );
   const edits = () => changed(request, { timeout_seconds: time.seconds(), ...form.values() });
-  return [top, costs.node, ownToken(request), list, form.script, ...decision(item, page, { edits })].filter(Boolean);
+  const more = () => (raised === null ? {} : { budget_micro_usd: raised });
+  return [top, costs.node, ownToken(request), list, form.script, ...decision(item, page, { yes: start, edits, more })].filter(Boolean);
 }
 
 /** The whole of what the user holds goes to whoever wrote the script. */
@@ -66,7 +73,8 @@ function costView(request, page) {
     const sum = hold(request, timeout);
     const free = page.story.money.free("compute");
     setText(most, sum > 0 ? dollars(sum) : "–");
-    setText(left, `of ${dollars(Math.max(free, 0))} left in the budget`);
+    const missing = sum > free ? `: ${dollars(sum - free)} is missing` : "";
+    setText(left, `of ${dollars(Math.max(free, 0))} left in the budget${missing}`);
     most.classList.toggle("error", sum > free);
     setText(short, tooShort(request, timeout, free));
     short.hidden = !short.textContent;
@@ -114,13 +122,14 @@ function probably({ foreseen, likely_micro_usd: micro }) {
 }
 
 /** What was agreed to, or refused, below the head of the answered card. */
-export function answeredSpend({ asked, agreed }) {
+export function answeredSpend({ asked, agreed, answer, raisedFrom }) {
   const request = whole(agreed);
   const price = request.price_micro_usd_per_hour;
   const list = facts([
     ...told(request),
     ["time limit", span(request.timeout_seconds)],
     ["costs", price ? `at most ${dollars(hold(request))}${probably(request)}` : ""],
+    ["budget", raisedFrom === null ? "" : `raised by you from ${dollars(raisedFrom)} to ${dollars(answer.budget_micro_usd)}`],
     ["foreseen", request.foreseen?.words],
     ["dependencies", request.dependencies.join(", ")],
     ["if the training goes wrong", watched(request) ? ALARMS[request.on_alarm] : ""],

@@ -70,11 +70,17 @@ export class Story {
   }
 }
 
+/** What there is to spend is another sum: cards that ask for some reckon again. */
+function moneyChanged(story) {
+  for (const item of story.waiting) if (item.asked.kind === "spend") story.touch(item);
+  story.facets.add("money");
+}
+
 function tellMoney(story, hold) {
   const job = story.jobs.get(hold);
   if (job) job.cost = story.money.holds.get(hold) ?? null;
   story.touch(job);
-  story.facets.add("money");
+  moneyChanged(story);
 }
 
 function openStep(story, step, act) {
@@ -226,17 +232,17 @@ const TELLINGS = {
     story.approvals.set(approval, story.add("approval", approval, at, { approval, call, asked: request, answer: null }));
   },
 
-  approval_answered(story, { approval, answer, by, request }) {
+  approval_answered(story, { approval, answer, by, request, raised_from_micro_usd }) {
     const item = story.approvals.get(approval);
     if (!item) return;
-    Object.assign(item, { answer, by, agreed: request });
+    Object.assign(item, { answer, by, agreed: request, raisedFrom: raised_from_micro_usd ?? null });
     story.touch(item);
     story.facets.add("code");
   },
 
   budget_set(story, { micro_usd, of }) {
     story.money.limited(of ?? "compute", micro_usd);
-    story.facets.add("money");
+    moneyChanged(story);
   },
 
   money_reserved(story, { hold, micro_usd, of }) {
@@ -262,7 +268,7 @@ const TELLINGS = {
 
   money_corrected(story, { of, micro_usd, source }) {
     story.money.corrected(of, micro_usd, source);
-    story.facets.add("money");
+    moneyChanged(story);
   },
 
   model_chosen(story, event) {
