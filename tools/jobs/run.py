@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from tools.cards import FileMade, Spend
 from tools.desk import Contract, Desk, Problem
-from tools.jobs import checks
+from tools.jobs import checks, tracking
 from tools.jobs.place import JobsView
+from tools.jobs.watch import told_alerts
 
 LOG_TAIL = 4_000  # characters
 MANY = checks.MANY
@@ -30,6 +32,7 @@ def job_run(
     schedule: str = "",
     runs: int = 1,
     namespace: str = "",
+    track: str = "",
     expected: str = "",
     why: str = "",
     wait: bool = True,
@@ -49,6 +52,7 @@ def job_run(
         nodes: Machines; above 1 the script runs under torchrun on all.
         schedule: "@hourly", "@daily", "@weekly" or "@monthly", for so many runs; returns at once.
         namespace: Who pays; default: the user.
+        track: A project: Trackio shows it on a private live dashboard. Read skill("live-tracking") first.
         expected: How long you think it will take.
         why: Why this hardware.
         wait: False returns at once; then use job_wait, job_logs.
@@ -69,6 +73,8 @@ def job_run(
         "timeout_seconds": checks.seconds(timeout),
     }
     when = checks.schedule(schedule, runs)
+    if track:
+        values |= _tracked(track, values["dependencies"], when)
     place = _where(desk.jobs, where, flavor)
     remote = {"flavor": flavor, "secrets": secrets, "volumes": volumes, "labels": labels, "namespace": namespace}
     remote["schedule"] = when
@@ -88,6 +94,7 @@ def job_run(
             why=" ".join(why.split())[:300],
             schedule=when,
             runs=runs,
+            dashboard=tracking.dashboard(terms["namespace"], values["track"]) if track else "",
             **values,
             **terms,
         )
@@ -96,6 +103,17 @@ def job_run(
     if not wait or when:
         return {"job": job, "status": "running", "edited": contract.request.script != script}
     return _ended(desk, contract, script)
+
+
+def _tracked(track: str, dependencies: tuple[str, ...], when: str) -> dict[str, Any]:
+    """The project, and Trackio among the packages."""
+    if when:
+        raise Problem("A schedule cannot be tracked: its runs would share one name.", "Leave out track.")
+    named = any(re.match(r"trackio\b", text) for text in dependencies)
+    return {
+        "track": tracking.project(track),
+        "dependencies": dependencies if named else (*dependencies, tracking.REQUIREMENT),
+    }
 
 
 def _where(view: JobsView | None, where: str, flavor: str) -> str:
@@ -174,6 +192,7 @@ def _ended(desk: Desk, contract: Contract, script: str) -> dict[str, Any]:
         file = desk.folder / path
         if file.is_file() and not file.is_symlink():
             desk.show(FileMade(path=path, bytes=file.stat().st_size, job=end.job))
+    alerts = told_alerts(desk.jobs.state(end.job)) if desk.jobs and contract.request.track else []
     return {
         "job": end.job,
         "status": end.status,
@@ -184,4 +203,5 @@ def _ended(desk: Desk, contract: Contract, script: str) -> dict[str, Any]:
         "files": list(end.files),
         "outputs": end.outputs,
         "edited": contract.request.script != script,
+        **({"alerts": alerts} if alerts else {}),
     }
