@@ -147,8 +147,8 @@ class DashboardHub(JobsHub):
 
     def _is_a_space(self, host: str) -> bool:
         """A host of Hugging Face's, or one beside the Hub where that is a double."""
-        parts = urlsplit(host)
         try:
+            parts = urlsplit(host)
             beside = origin(host) == origin(self.endpoint)
         except ValueError:
             return False

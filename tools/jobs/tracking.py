@@ -158,7 +158,8 @@ def told(logged: Iterable[tuple[Any, Any, Any]], alerts: Iterable[Any], mark: st
         if isinstance(stamp, str) and _STAMP.fullmatch(stamp) and stamp > mark and isinstance(values, dict):
             found.append((stamp, point(values, step)))
     found.sort(key=lambda one: one[0])
-    said = [alert(record, hide) for record in alerts if isinstance(record, dict)]
+    records = sorted((one for one in alerts if isinstance(one, dict)), key=lambda one: str(one.get("timestamp")))
+    said = [alert(record, hide) for record in records]  # a dashboard tells the newest first
     return Told(
         tuple(one for _, one in found if one),
         tuple(one for one in said if one is not None),
