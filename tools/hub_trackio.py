@@ -203,8 +203,8 @@ class DashboardHub(JobsHub):
         said = " ".join((error.server_message or "").split())[:300] or "it gives no reason"
         match status:
             case 402:
-                hint = f"With a plan that has them ({self.endpoint}/pricing) the next job of the project gets its dashboard."
-                return Lacking(f"The account has no plan that includes {what}: {said}.", hint)
+                hint = f"With one ({self.endpoint}/pricing) the project's next job gets it."
+                return Lacking(f"The account has no plan or credits for {what}.", hint)
             case 403:
                 hint = "It takes the right to create repositories and to manage those: scope manage-repos, or a token that writes."
                 return Lacking(f"Your token may not make {what}: {said}.", hint)

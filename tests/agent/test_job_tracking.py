@@ -227,7 +227,7 @@ def test_an_account_without_spaces_keeps_its_measurements_in_the_bucket_and_the_
     assert there.body["volumes"][0]["source"] == SPACE
     told = at.wait_for(JobTracked)
     assert told.url == ""
-    assert told.note.startswith("There is no live dashboard. The account has no plan that includes the Space")
+    assert told.note.startswith("There is no live dashboard. The account has no plan or credits for the Space")
     assert told.note.endswith(f"What the job measures is kept in the bucket {SPACE}.")
     there.run().end()
     assert contract.wait().status == "completed"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.events import Compacted, Entry, Event, Guarded
+from agent.events import Compacted, Entry, Event, Guarded, JobAlerted, JobTracked
 from agent.screen import Screen
 
 
@@ -16,3 +16,13 @@ def test_the_terminal_tells_of_guards_and_summaries(capsys: pytest.CaptureFixtur
     assert shown(capsys, guarded) == "The reply was [bold]empty[/]."
     compacted = Compacted(step=9, summary="I did it.", tokens_before=26_000, tokens_after=9_000)
     assert shown(capsys, compacted) == "Steps up to 9 were summarised: 26,000 to 9,000 tokens."
+
+
+def test_the_terminal_tells_of_dashboards_and_alerts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        shown(capsys, JobTracked(job="j", url="https://hub/spaces/ada/x"))
+        == "Job j Its dashboard is https://hub/spaces/ada/x"
+    )
+    assert shown(capsys, JobTracked(job="j", note="There is [none].")) == "Job j There is [none]."
+    alerted = JobAlerted(job="j", level="warn", text="[red]odd\x1b[2J", step=3)
+    assert shown(capsys, alerted) == "Job j warn: [red]odd[2J (step 3)"

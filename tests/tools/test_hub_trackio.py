@@ -128,9 +128,7 @@ def test_a_variable_or_volume_that_did_not_arrive_is_set(hub: FakeHub, dashboard
 
 def test_who_has_no_plan_for_it_is_told_so_and_nothing_is_made(hub: FakeHub, dashboards: DashboardHub) -> None:
     hub.people["ada"]["isPro"] = False
-    with pytest.raises(
-        Lacking, match="no plan that includes the Space 'ada/ml-intern-trackio-pets': Static Spaces are"
-    ):
+    with pytest.raises(Lacking, match="no plan or credits for the Space 'ada/ml-intern-trackio-pets'"):
         dashboards.keep_space(SPACE, "pets")
     assert SPACE not in hub.repos["space"]
 
