@@ -272,6 +272,35 @@ class JobEnded(_Event):
     files: tuple[str, ...] = ()  # what it left, relative to the session's folder
 
 
+class JobTracked(_Event):
+    """Where people can look at what a job measures, or, in a sentence, why they cannot. The newest of a job counts."""
+
+    kind: Literal["job_tracked"] = "job_tracked"
+    job: str
+    url: str = ""
+    note: str = ""
+
+
+class JobMeasured(_Event):
+    """Measurements that a job told Trackio and did not print, as JobLogged has them; each once."""
+
+    kind: Literal["job_measured"] = "job_measured"
+    job: str
+    points: tuple[dict[str, float | None], ...]
+    mark: str  # how far its records are told with this
+
+
+class JobAlerted(_Event):
+    """The script raised an alert, by trackio.alert; once, however often and wherever it was seen."""
+
+    kind: Literal["job_alerted"] = "job_alerted"
+    job: str
+    level: Literal["info", "warn", "error"]
+    text: str
+    step: int | None = None
+    source: Literal["log", "trackio"] = "log"  # where it was seen first
+
+
 class JobUsed(_Event):
     """What a running job uses of its machine at the moment: cpu_percent, memory_gb, gpu_percent, gpu_memory_gb, ..."""
 
@@ -363,7 +392,7 @@ Event = Annotated[
     | ToolStarted | ToolSaid | ToolShowed | ToolEnded
     | ApprovalAsked | ApprovalAnswered
     | BudgetSet | MoneyReserved | MoneySettled | MoneyReleased | MoneyCorrected
-    | JobSubmitting | JobSubmitted | JobLogged | JobEnded | JobUsed | JobForecast | JobAlarm
+    | JobSubmitting | JobSubmitted | JobLogged | JobTracked | JobMeasured | JobAlerted | JobEnded | JobUsed | JobForecast | JobAlarm
     | ModelChosen | Compacted | Guarded | DemandsSet | Rewound,
     Field(discriminator="kind"),
 ]  # fmt: skip

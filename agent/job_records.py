@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent.events import (
     Entry,
+    JobAlerted,
     JobEnded,
     JobLogged,
+    JobMeasured,
     JobSubmitted,
     JobSubmitting,
+    JobTracked,
     MoneyReleased,
     MoneyReserved,
     MoneySettled,
 )
 from tools.cards import Spend
+from tools.jobs.metrics import Point
 
 
 @dataclass
@@ -27,6 +31,10 @@ class Record:
     at: float = 0.0
     job: str | None = None  # None: not even its start is known
     offset: int = 0
+    mark: str = ""  # how far Trackio's records are told
+    tracked: JobTracked | None = None
+    measured: list[Point] = field(default_factory=list)  # by Trackio alone
+    alerts: list[JobAlerted] = field(default_factory=list)
     ended: JobEnded | None = None
     settled: int | None = None  # micro-dollars; None: the money is still held
     released: bool = False  # nothing was started
@@ -50,6 +58,13 @@ def records(entries: Iterable[Entry]) -> dict[str, Record]:
                 found[label].job, labels[job] = job, label
             case JobLogged(job=job, offset=offset) if job in labels:
                 found[labels[job]].offset = offset
+            case JobTracked(job=job) as tracked if job in labels:
+                found[labels[job]].tracked = tracked
+            case JobMeasured(job=job, points=points, mark=mark) if job in labels:
+                found[labels[job]].measured += points
+                found[labels[job]].mark = mark
+            case JobAlerted(job=job) as alerted if job in labels:
+                found[labels[job]].alerts.append(alerted)
             case JobEnded(job=job) as ended if job in labels:
                 found[labels[job]].ended = ended
             case MoneySettled(hold=label, micro_usd=micro_usd) if label in found:

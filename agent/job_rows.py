@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from agent.events import Noticed
 from tools.cards import Spend
 from tools.desk import Problem
+from tools.jobs.metrics import Alert
 from tools.jobs.place import JobRow, JobState
 
 if TYPE_CHECKING:
-    from agent.jobs import SessionJob
+    from agent.session_job import SessionJob
 
 
 def row(known: SessionJob) -> JobRow:
@@ -28,6 +29,8 @@ def row(known: SessionJob) -> JobRow:
         hold_micro_usd=request.hold_micro_usd,
         cost_micro_usd=known.settled,
         note=known.uncancelled if not end else "",
+        dashboard=(known.tracked.url or known.tracked.note) if known.tracked else "",
+        alerts=tuple(Alert(one.level, one.text, one.step) for one in known.watch.sources.alerts),
     )
 
 

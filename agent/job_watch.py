@@ -1,14 +1,17 @@
-"""What a job's own log says of its course: measurements, a forecast now and then, alarms once."""
+"""What a job says of its course, on its log and to Trackio: measurements, alerts, a forecast now and then, alarms once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from agent.events import Entry, Event, JobAlarm, JobForecast, JobLogged, JobSubmitted
+from agent.events import Entry, Event, JobAlarm, JobAlerted, JobForecast, JobLogged, JobMeasured, JobSubmitted
 from agent.forecast import Terms
+from agent.job_sources import POSITIONS, Source, Sources
 from agent.watchdog import Alarm, Watch
 from tools.cards import Spend
-from tools.jobs.metrics import MetricReader
+from tools.jobs.metrics import Alert, Found, MetricReader, Point
 from tools.jobs.noise import marked
 
 FORECAST_SECONDS = 10.0  # between two forecasts that are told
@@ -18,7 +21,7 @@ LONGEST_LINE = 100_000  # characters of a line that is still coming in
 
 
 class JobWatch:
-    """One job's reader and watchdog. elapsed: seconds since the job began."""
+    """One job's reader and watchdog, for any thread. elapsed: seconds since the job began."""
 
     def __init__(self, job: str, request: Spend) -> None:
         self._job = job
@@ -27,42 +30,75 @@ class JobWatch:
         self._rest = ""  # of a line that is still coming in
         self._ticked = self._told_at = 0.0
         self._told: JobForecast | None = None
+        self._lock = threading.RLock()
+        self.sources = Sources(job)
 
     def read(self, text: str, elapsed: float, *, offset: int = 0, last: bool = False) -> list[Event]:
         """A piece of the log, up to this offset: itself with what is in it, then what is to be told. last: no more is coming."""
+        with self._lock:
+            found, noise = self._read(text, last)
+            told = self.sources.raised("log", found.alerts)
+            points, events = self._found("log", found, elapsed)
+            logged = JobLogged(job=self._job, offset=offset, text=text, points=points, noise=noise)
+            return [*([logged] if text or points else []), *told, *events]
+
+    def tracked(
+        self, points: Sequence[Point], alerts: Iterable[Alert], elapsed: float
+    ) -> tuple[tuple[Point, ...], list[Event]]:
+        """What the job told Trackio: what of it is new, and what is to be told."""
+        with self._lock:
+            told = self.sources.raised("trackio", alerts)
+            if not points:
+                return (), [*told]
+            new, events = self._found("trackio", Found(tuple(points)), elapsed)
+            return new, [*told, *events]
+
+    def _read(self, text: str, last: bool) -> tuple[Found, tuple[tuple[int, int, str], ...]]:
         whole, end, rest = (self._rest + text).rpartition("\n")
         lines = whole + end
         if last or len(rest) > LONGEST_LINE:
             lines, rest = lines + rest, ""
         self._rest = rest
-        found = self._reader.read(lines)
-        alarms = self._watch.read(elapsed, found)
-        events = self._events(alarms, elapsed)
-        if text or found.points:
-            noise = marked(whole) if end else ()
-            events.insert(0, JobLogged(job=self._job, offset=offset, text=text, points=found.points, noise=noise))
-        return events
+        return self._reader.read(lines), marked(whole) if end else ()
+
+    def _found(self, source: Source, found: Found, elapsed: float) -> tuple[tuple[Point, ...], list[Event]]:
+        points = seen = self.sources.points(source, found.points)
+        progress = found.progress
+        if not self.sources.leads(source, points, moved=progress is not None and progress.unit == "step"):
+            seen = tuple({name: value for name, value in point.items() if name not in POSITIONS} for point in points)
+            progress = None
+        alarms = self._watch.read(elapsed, replace(found, points=seen, progress=progress))
+        return points, self._events(alarms, elapsed)
 
     def tick(self, elapsed: float) -> list[Event]:
         """Time has passed: what is to be told."""
-        if elapsed - self._ticked < TICK_SECONDS:
-            return []
-        self._ticked = elapsed
-        return self._events(self._watch.tick(elapsed), elapsed)
+        with self._lock:
+            if elapsed - self._ticked < TICK_SECONDS:
+                return []
+            self._ticked = elapsed
+            return self._events(self._watch.tick(elapsed), elapsed)
 
-    def replay(self, entries: Iterable[Entry]) -> None:
-        """Catch up with what a journal already holds; nothing is told of it again."""
+    def replay(self, entries: Sequence[Entry]) -> list[JobAlerted]:
+        """Catch up with what a journal already holds; nothing is told of it again. Returns alerts that were not told."""
         began: float | None = None
+        lost: list[Alert] = []
         for entry in entries:
             match entry.event:
                 case JobSubmitted(job=self._job):
                     began = entry.at
                 case JobLogged(job=self._job, text=text) if began is not None:
-                    self.read(text, entry.at - began)
+                    found, _ = self._read(text, last=False)
+                    self._found("log", found, entry.at - began)
+                    lost += found.alerts  # those that were told are known by their own entries
+                case JobMeasured(job=self._job, points=points) if began is not None:
+                    self._found("trackio", Found(points), entry.at - began)
+                case JobAlerted(job=self._job) as alerted:
+                    self.sources.alerts.append(alerted)
                 case JobForecast(job=self._job) as told if began is not None:
                     self._told, self._told_at = told, entry.at - began
                 case _:
                     pass
+        return self.sources.raised("log", lost)
 
     def _events(self, alarms: Iterable[Alarm], elapsed: float) -> list[Event]:
         events: list[Event] = [

@@ -12,7 +12,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from agent.contract import Contract
 from agent.dry_runs import foreseen
@@ -30,10 +29,11 @@ from agent.events import (
 )
 from agent.job_records import Record, cost, records
 from agent.job_rows import place_name, row, searched_row, url, watched_again, why_ended
+from agent.job_tracking import tell_tracked
 from agent.job_usage import tell_usage
-from agent.job_watch import JobWatch
 from agent.ledger import Ledger
 from agent.policy import over_budget
+from agent.session_job import SessionJob
 from tools.cards import Foreseen, Spend
 from tools.desk import Problem, Refused
 from tools.jobs import cron
@@ -46,29 +46,6 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
 CANCEL_AGAIN_SECONDS = 5.0
 LOG_TAIL = 4_000  # characters of the log that the waiting tool gets
-
-
-@dataclass
-class SessionJob:
-    """A job of this session, whether it runs or has ended."""
-
-    label: str
-    job: str
-    request: Spend
-    place: JobPlace
-    offset: int = 0
-    tail: str = ""
-    state: JobState = field(default_factory=lambda: JobState("running"))
-    ended: JobEnded | None = None
-    settled: int | None = None
-    watch: JobWatch = field(init=False)
-    stopped_for: str = ""  # what the watchdog saw
-    uncancelled: str = ""  # why it could not be cancelled, while that is so
-    cancel_again: float = 0.0  # not before this moment
-    done: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        self.watch = JobWatch(self.job, self.request)
 
 
 class Jobs:
@@ -139,12 +116,14 @@ class Jobs:
             if place is None and known.open and not known.ended:
                 self._place(request)
             if place is not None:
-                job = SessionJob(label, known.job, request, place, offset=known.offset, settled=known.settled)
+                job = SessionJob.known(label, known.job, request, place, known)
                 if known.open and not known.ended:
-                    job.watch.replay(entries)
+                    lost = job.watch.replay(entries)
                     self._watch(job)
+                    self._tell(job, lost)
                     return
-                job.ended = known.ended
+                job.watch.sources.alerts += known.alerts
+                job.watch.sources.keep(known.measured)
                 job.done.set()
                 self._jobs[known.job] = job
             if known.open and known.ended:
@@ -275,7 +254,8 @@ class Jobs:
             offset = after
 
     def points(self, job: str) -> tuple[Point, ...]:
-        return MetricReader().read("\n".join(self.log(job))).points
+        printed = MetricReader().read("\n".join(self.log(job))).points
+        return self._known(job).watch.sources.printed(printed)
 
     def metrics(self, job: str) -> dict[str, float]:
         known = self._known(job)
@@ -318,6 +298,7 @@ class Jobs:
             self._jobs[job.job] = job
         threading.Thread(target=self._watch_to_end, args=(job,), name=f"job-{job.job}", daemon=True).start()
         tell_usage(job.job, job.place, self._emit, job.done, self._closing)
+        tell_tracked(job, self._tell, self._closing)
         return job
 
     def _watch_to_end(self, job: SessionJob) -> None:

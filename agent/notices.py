@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from agent.events import Event, JobAlarm, JobEnded, JobSubmitted, RunEnded
+from agent.events import Event, JobAlarm, JobAlerted, JobEnded, JobSubmitted, RunEnded
 from agent.policy import usd
 from tools.cards import Delete, GoOn, Question, RaiseCap, Request, Spend
 from tools.desk import Problem
@@ -59,6 +59,10 @@ class Notices:
                 return _cut(f"Job “{self._titles.pop(job, job)}” {status}. {message}".strip())
             case JobAlarm(job=job, text=text):
                 return _cut(f"Job “{self._titles.get(job, job)}”: {text}")
+            case JobAlerted(job=job, level="warn" | "error" as level, text=text):
+                return _cut(
+                    f"Job “{self._titles.get(job, job)}” tells of {'an error' if level == 'error' else 'a warning'}: {text}"
+                )
             case RunEnded(why="failed" | "budget", message=message):
                 return _cut(f"A task could not be finished: {message}")
             case _:

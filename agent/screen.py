@@ -22,9 +22,11 @@ from agent.events import (
     DemandsSet,
     Entry,
     Guarded,
+    JobAlerted,
     JobEnded,
     JobLogged,
     JobSubmitted,
+    JobTracked,
     Noticed,
     OutputPrinted,
     ReplyRestarted,
@@ -88,6 +90,12 @@ class Screen:
                     say(f"The budget was raised from {usd(before)} to {usd(answer.budget_micro_usd)}.")
             case JobSubmitted(job=job, title=title):
                 say(f"[magenta]Job {escape(job)}[/] {escape(title)}")
+            case JobTracked(job=job, url=url, note=note):
+                said = f"{note} {f'Its dashboard is {url}' if url else ''}"
+                say(f"[magenta]Job {escape(job)}[/] {escape(_plain(said.strip()))}")
+            case JobAlerted(job=job, level=level, text=text, step=step):
+                at = "" if step is None else f" (step {step})"
+                say(f"[magenta]Job {escape(job)}[/] [bold]{level}[/]: {escape(_plain(text))}{at}")
             case JobEnded(job=job, status=status, seconds=seconds):
                 say(f"[magenta]Job {escape(job)} {status}[/] after {seconds:.0f} s")
             case DemandsSet(demands=demands):
@@ -182,6 +190,10 @@ def _described(request: Request) -> str:
                 *_repeats(spend),
                 *_foreseen(spend),
                 f"Packages: {escape(', '.join(spend.dependencies) or 'none')}. Secrets: {escape(', '.join(spend.secrets) or 'none')}.",
+                *(
+                    [f"Live dashboard: {escape(spend.dashboard)}, a private Space and bucket, made if not there."]
+                    * bool(spend.dashboard)
+                ),
                 escape(_plain(spend.script)),
             ]
             return "\n".join(lines)

@@ -133,6 +133,8 @@ class Spend(_Value):
     token: Literal["none", "stored", "own"] = "none"  # noqa: S105
     volumes: tuple[str, ...] = ()  # mounted for reading: "datasets/ada/pets:/data"
     outputs: str = ""  # private bucket that /outputs is a folder of: "ada/ml-intern"; "": nothing is kept
+    track: str = ""  # the Trackio project that it tells its measurements to; "": none
+    dashboard: str = ""  # private Space, and bucket of the same name, made if they are not there; "": seen here only
     labels: dict[str, str] = {}
     nodes: int = Field(default=1, ge=1, le=16)  # machines of this flavor, one job each
     schedule: str = ""  # a line of cron, in UTC, or "@daily"; "": once, now

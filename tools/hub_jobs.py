@@ -6,12 +6,12 @@ library's JobInfo drops the reason of a cancellation, and its log drops the time
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -26,7 +26,7 @@ from huggingface_hub.utils._http import hf_raise_for_status
 
 from tools.desk import Problem
 from tools.hub import Hub, NotThere, problem_of
-from tools.jobs.checks import OUTPUTS
+from tools.jobs.checks import OUTPUTS, TRACKED
 from tools.jobs.place import MaybeStarted
 
 TERMINAL = frozenset({"COMPLETED", "CANCELED", "ERROR", "DELETED"})
@@ -56,6 +56,7 @@ class JobFacts:
     told: float | None
     flavor: str
     outputs: str = ""  # the bucket's folder that it may write to
+    tracked: str = ""  # the bucket that it leaves its measurements in
     expose_url: str = ""
 
     @property
@@ -161,11 +162,11 @@ class JobsHub(Hub):
         """A private bucket of that name, unless it is there."""
         api = self.api()
 
-        def make() -> None:
-            with suppress(KeyError):  # it is there already, and the Hub's 409 does not name its address
+        def made() -> None:
+            with contextlib.suppress(KeyError):  # of an address, which the library expects where one is there already
                 api.create_bucket(bucket, private=True, exist_ok=True)
 
-        self.spelled(f"bucket {bucket!r}", make)
+        self.spelled(f"bucket {bucket!r}", made)
 
     def log(self, namespace: str, job: str, silence: float, stop: threading.Event) -> Iterator[tuple[str, str] | None]:
         """Lines as (time stamp, text) from the first on, then as they come; None now and then: nothing new.
@@ -327,15 +328,21 @@ def _facts(item: Any, told: float | None) -> JobFacts | None:
         told=told,
         flavor=_text(item.get("flavor")),
         outputs=_outputs(item.get("volumes")),
+        tracked=_bucket_at(TRACKED, item.get("volumes")).get("source") or "",
         expose_url=str(urls[0]) if isinstance(urls, list) and urls else "",
     )
 
 
 def _outputs(volumes: Any) -> str:
+    volume = _bucket_at(OUTPUTS, volumes)
+    return f"hf://buckets/{volume.get('source')}/{volume.get('path') or ''}" if volume else ""
+
+
+def _bucket_at(path: str, volumes: Any) -> Mapping[str, Any]:
     for volume in volumes if isinstance(volumes, list) else ():
-        if isinstance(volume, dict) and volume.get("mountPath") == OUTPUTS and volume.get("type") == "bucket":
-            return f"hf://buckets/{volume.get('source')}/{volume.get('path') or ''}"
-    return ""
+        if isinstance(volume, dict) and volume.get("mountPath") == path and volume.get("type") == "bucket":
+            return volume
+    return {}
 
 
 def _text(value: Any) -> str:

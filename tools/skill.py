@@ -13,7 +13,7 @@ def skill(desk: Desk, name: str = "") -> str:  # noqa: ARG001  # every tool take
     """Open know-how, checked against the libraries of today. Read the one that fits before you write such a script.
 
     Args:
-        name: training-with-trl, dataset-audit, evaluation, model-card or choosing-hardware; empty for what each is about.
+        name: training-with-trl, dataset-audit, evaluation, model-card, live-tracking or choosing-hardware; empty for what each is about.
 
     Returns: Markdown.
     """

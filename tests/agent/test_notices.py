@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.events import ApprovalAsked, JobAlarm, JobEnded, JobSubmitted
+from agent.events import ApprovalAsked, JobAlarm, JobAlerted, JobEnded, JobSubmitted
 from agent.notices import Notices
 from tests.agent.living import code, done, ended, living, wait_for
 from tests.doubles.webhook import Hook
@@ -61,6 +61,17 @@ def test_the_end_of_a_job_and_its_alarms_are_told_by_its_title(hook: Hook) -> No
     until(lambda: len(hook.texts) == 2)
     assert hook.texts[0].startswith("Job “Train ‹!channel›”: The loss is not a number since step 10.")
     assert hook.texts[1].startswith("Job “Train ‹!channel›” failed. It ran out of memory.")
+
+
+def test_what_a_script_warns_of_is_told_and_what_it_only_remarks_is_not(hook: Hook) -> None:
+    told = notices(hook.url)
+    told.take("s", JobSubmitted(label="l", job="j", call="c", where="here", title="Train"))
+    told.take("s", JobAlerted(job="j", level="info", text="Begun"))
+    told.take("s", JobAlerted(job="j", level="warn", text="<!channel> odd", step=3))
+    told.take("s", JobAlerted(job="j", level="error", text="broken"))
+    until(lambda: len(hook.texts) == 2)
+    assert hook.texts[0].startswith("Job “Train” tells of a warning: ‹!channel› odd")
+    assert hook.texts[1].startswith("Job “Train” tells of an error: broken")
 
 
 def test_a_webhook_that_fails_for_a_moment_is_told_again(hook: Hook) -> None:

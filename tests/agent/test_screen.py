@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.events import ApprovalAsked, Compacted, Entry, Event, Guarded
+from agent.events import ApprovalAsked, Compacted, Entry, Event, Guarded, JobAlerted, JobTracked
 from agent.screen import Screen
 from tests.doubles.jobs import spend
 from tools.cards import Foreseen
@@ -41,3 +41,13 @@ def test_the_terminal_tells_what_a_dry_run_foretells(capsys: pytest.CaptureFixtu
     assert "Likely $0.03 to $0.04, from 2 steps/s in job ada/[b]." in told
     assert "past its time limit: it would be cut off unfinished." in told
     assert "Likely $0.03" in asked(**interval | {"seconds_low": 59.0})
+
+
+def test_the_terminal_tells_of_dashboards_and_alerts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        shown(capsys, JobTracked(job="j", url="https://hub/spaces/ada/x"))
+        == "Job j Its dashboard is https://hub/spaces/ada/x"
+    )
+    assert shown(capsys, JobTracked(job="j", note="There is [none].")) == "Job j There is [none]."
+    alerted = JobAlerted(job="j", level="warn", text="[red]odd\x1b[2J", step=3)
+    assert shown(capsys, alerted) == "Job j warn: [red]odd[2J (step 3)"

@@ -21,7 +21,17 @@ from tools.jobs.remote import HubJobs, Pace
 from tools.jobs.schedules import Schedules
 
 BUDGET = 10_000_000  # micro-dollars
-FAST = Pace(poll=0.02, reconnect=0.02, silence=5.0, quiet=0.3, drain=2.0, lookups=(0.0, 0.02), patience=1.0)
+FAST = Pace(
+    poll=0.02,
+    reconnect=0.02,
+    silence=5.0,
+    quiet=0.3,
+    drain=2.0,
+    lookups=(0.0, 0.02),
+    patience=1.0,
+    track=0.02,
+    flush=0.1,
+)
 PATIENCE = 20.0  # seconds; what takes longer hangs
 
 E = TypeVar("E", bound=Event)

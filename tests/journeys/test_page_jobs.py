@@ -12,9 +12,12 @@ from agent.events import (
     BudgetSet,
     Event,
     JobAlarm,
+    JobAlerted,
     JobForecast,
     JobLogged,
+    JobMeasured,
     JobSubmitting,
+    JobTracked,
     JobUsed,
     MoneyCorrected,
     MoneyReleased,
@@ -69,6 +72,44 @@ def test_a_running_job_shows_its_curves_its_pace_and_its_alarms(page: Page, sess
     session.tell(*scenes.job_end())
     expect(card.locator(".job-forecast")).to_be_hidden()
     expect(card.get_by_role("status")).to_be_visible()
+
+
+def test_a_tracked_job_shows_its_alerts_its_dashboard_and_what_it_did_not_print(
+    page: Page, session: ToldSession
+) -> None:
+    session.tell(UserSaid(run="r", text="go"), *scenes.research("r"), *scenes.script_step("r"), *scenes.job_start())
+    page.goto(f"./?session={session.id}")
+    card = page.locator("#ml-timeline-place .job")
+    session.tell(JobTracked(job=JOB, note="The dashboard cannot be had at the moment."))
+    expect(card.locator(".job-tracked")).to_have_text("The dashboard cannot be had at the moment.")
+    session.tell(JobTracked(job=JOB, url="https://huggingface.co/spaces/ada/ml-intern-trackio-pets"))
+    link = card.get_by_role("link", name="Live dashboard")
+    expect(link).to_have_attribute("href", "https://huggingface.co/spaces/ada/ml-intern-trackio-pets")
+    expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
+    for step in range(0, 300, 10):
+        session.tell(logged({"step": step, "loss": 1000 / (step + 1), "total_steps": 600}))
+    points: list[dict[str, float | None]] = [{"step": step, "kl/loss": 20 + step} for step in range(0, 250, 10)]
+    session.tell(JobMeasured(job=JOB, points=tuple(points), mark="2026-11-27T10:00:00+00:00"))
+    expect(card.locator(".curve-name")).to_have_text(["loss", "kl/loss"])
+    expect(card.locator(".numbers")).to_contain_text("step 290/600")  # a dashboard lags behind
+    session.tell(
+        JobAlerted(job=JOB, level="warn", text="Odd: only <b>one</b> class", step=120),
+        JobAlerted(job=JOB, level="error", text="Reward is hacked: it only says yes"),
+        JobAlerted(job=JOB, level="info", text="Half of it is done", step=300),
+    )
+    expect(card.get_by_role("status", name="Alerts of the script").get_by_role("listitem")).to_have_text(
+        [
+            "The script warns: Odd: only <b>one</b> class (step 120)",
+            "The script reports an error: Reward is hacked: it only says yes",
+            "The script says: Half of it is done (step 300)",
+        ]
+    )
+    page.reload()
+    expect(card.get_by_role("listitem")).to_have_count(3)
+    session.tell(*scenes.job_end())
+    session.tell(JobAlerted(job=JOB, level="warn", text="Told late"))
+    expect(card.get_by_role("listitem")).to_have_count(4)
+    expect(link).to_be_visible()
 
 
 def test_what_a_running_job_uses_is_shown_as_it_changes(page: Page, session: ToldSession) -> None:

@@ -37,6 +37,8 @@ LARGE = scenes.SPEND.model_copy(
         "volumes": ("datasets/ada/pets:/data",),
         "outputs": "ada-lab/ml-intern",
         "image": "pytorch/pytorch:2.9",
+        "track": "pets",
+        "dashboard": "ada-lab/ml-intern-trackio-pets",
     }
 )
 
@@ -73,6 +75,8 @@ def test_a_card_says_who_pays_for_what_and_warns_of_the_users_own_token(page: Pa
         "secrets": "WANDB_API_KEY",
         "can read": "datasets/ada/pets, as /data",
         "keeps files in": "ada-lab/ml-intern, a private bucket",
+        "live dashboard": "ada-lab/ml-intern-trackio-pets, a private Space and a private bucket for “pets”, "
+        "made if they are not there yet",
         "image": "pytorch/pytorch:2.9",
     }
     assert told(card).items() >= facts.items()

@@ -91,6 +91,40 @@ def test_the_card_says_who_pays_what_on_which_machine_with_which_token(
     assert result["outputs"] == "hf://buckets/ada/ml-intern/s1-c1"
 
 
+def alerts(job: Job) -> None:
+    job.run().say("{'step': 1, 'loss': 0.5}", "[TRACKIO WARN] Odd: only one class (step 1)").end(ran=60)
+
+
+def test_a_tracked_job_says_on_its_card_which_dashboard_is_made_and_returns_its_alerts(
+    hub: FakeHub, sit: Callable[[], RecordingDesk]
+) -> None:
+    hub.jobs.plays = alerts
+    at = sit()
+    result = job_run(at, "print(1)", flavor="l4x1", track="Pet names", outputs=False)
+    (asked,) = at.asked
+    assert isinstance(asked, Spend)
+    assert (asked.track, asked.dashboard) == ("pet-names", "ada/ml-intern-trackio-pet-names")
+    assert asked.dependencies == ("trackio==0.43.0",)
+    assert (asked.token, asked.secrets) == ("none", ())
+    raised = [{"level": "warn", "text": "Odd: only one class", "step": 1}]
+    assert result["alerts"] == raised
+    status = job_status(at, result["job"])
+    assert status["alerts"] == job_metrics(at, result["job"])["alerts"] == raised
+    assert "no plan or credits for the Space" in status["dashboard"]
+    again = sit()
+    job_run(again, "print(1)", flavor="l4x1", track="pet-names", dependencies=["trackio>=0.40"])
+    assert isinstance(again.asked[0], Spend)
+    assert again.asked[0].dependencies == ("trackio>=0.40",)
+    assert again.asked[0].outputs == "ada/ml-intern"
+
+
+def test_the_outputs_of_a_second_job_go_into_the_same_bucket(hub: FakeHub, sit: Callable[[], RecordingDesk]) -> None:
+    hub.jobs.plays = trains
+    for _ in range(2):
+        assert job_run(sit(), "print(1)", flavor="l4x1")["status"] == "completed"
+    assert list(hub.jobs.buckets) == ["ada/ml-intern"]
+
+
 def test_what_a_schedule_will_probably_cost_counts_all_its_runs(sit: Callable[[], RecordingDesk]) -> None:
     at = sit()
     job_run(at, "print(1)", where="jobs", flavor="l4x1", timeout="1h", schedule="@daily", runs=3, expected="6m")
@@ -112,6 +146,11 @@ def test_what_a_schedule_will_probably_cost_counts_all_its_runs(sit: Callable[[]
         ({"labels": {"ml-intern": "x"}}, "cannot be set"),
         ({"labels": {"a b": "x"}}, "cannot be set"),
         ({"nodes": 0}, "0 machines"),
+        ({"track": "…"}, "cannot be called '…'"),
+        ({"track": "registry-x"}, "cannot be called"),
+        ({"track": "x" * 41}, "cannot be called"),
+        ({"track": "pets", "schedule": "@daily"}, "schedule cannot be tracked"),
+        ({"volumes": ["ada/x:/trackio/inbox"]}, "names no volume"),
         ({"where": "here"}, "Nothing can be run on 'here'"),
     ],
 )

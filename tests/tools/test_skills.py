@@ -42,7 +42,7 @@ def test_a_skill_does_not_name_an_argument_that_the_installed_transformers_has_n
     text = skill(desk(), name)
     said = set(
         re.findall(
-            r"\b(warmup_steps|eval_strategy|disable_tqdm|report_to|save_total_limit|fp16|bf16|gradient_checkpointing)\b",
+            r"\b(warmup_steps|eval_strategy|disable_tqdm|report_to|save_total_limit|fp16|bf16|gradient_checkpointing|run_name|trackio_\w+_id)\b",
             text,
         )
     )

@@ -21,6 +21,7 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _VOLUME = re.compile(r"(?:hf://)?(?:(models|datasets|spaces|buckets)/)?(\w[\w.-]*/\w[\w.-]*):(/[\w./-]{1,200})")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 OUTPUTS = "/outputs"
+TRACKED = "/trackio/inbox"  # where a tracked job leaves its measurements
 _SECRET = re.compile(  # what providers' keys look like; the names of providers are in the prefixes
     r"\b(?:hf_[A-Za-z0-9]{20,}|api_org_[A-Za-z0-9]{20,}|sk-[\w-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
     r"|xox[abps]-[\w-]{10,}|AKIA[0-9A-Z]{16}|AIza[\w-]{30,}|eyJ[\w-]{10,}\.[\w-]{10,}\.)|-----BEGIN [A-Z ]*PRIVATE KEY"
@@ -102,7 +103,7 @@ def variable(name: str, value: str) -> tuple[str, str]:
 def volume(text: str) -> tuple[str, str, str]:
     """(kind, repository, folder) of "datasets/ada/pets:/data"; without a kind it is a model."""
     match = _VOLUME.fullmatch(text.strip())
-    if not match or ".." in match[3] or match[3].rstrip("/") in ("", "/tmp", OUTPUTS):  # noqa: S108
+    if not match or ".." in match[3] or match[3].rstrip("/") in ("", "/tmp", OUTPUTS, "/trackio", TRACKED):  # noqa: S108
         raise Problem(
             f"{text[:120]!r} names no volume.", 'Write "datasets/ada/pets:/data" or "models/ada/bert:/model".'
         )

@@ -16,7 +16,8 @@ from typing import Any
 from tools.cards import Spend
 from tools.desk import Problem
 from tools.hub_jobs import Submission
-from tools.jobs.checks import OUTPUTS, volume
+from tools.jobs import tracking
+from tools.jobs.checks import OUTPUTS, TRACKED, volume
 
 LABEL = "ml-intern"  # its value starts at most one job (per machine)
 NODE = "ml-intern-node"
@@ -56,10 +57,13 @@ _TOGETHER = (
 def submissions(label: str, spec: Spend, secrets: Mapping[str, str]) -> list[Submission]:
     """One per machine, the first leads. secrets: the values of spec's. Raises Problem for what cannot be sent."""
     env = {**spec.env, **_packed(spec.script), "PYTHONUNBUFFERED": "1", "OUTPUTS": OUTPUTS if spec.outputs else "."}
+    env |= tracking.environment(label, spec, TRACKED.removesuffix("/inbox") if spec.dashboard else tracking.ASIDE)
     volumes = [_mounted(text) for text in spec.volumes]
     if spec.outputs:
         kept = {"type": "bucket", "source": spec.outputs, "mount_path": OUTPUTS, "path": label, "read_only": False}
         volumes.append(kept)
+    if spec.dashboard:
+        volumes.append(tracking.volume(label, spec))
     return [
         Submission(
             namespace=spec.namespace,

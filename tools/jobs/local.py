@@ -28,7 +28,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from tools.cards import Spend
 from tools.desk import Problem
-from tools.jobs import installed, processes, supervise
+from tools.jobs import installed, processes, supervise, tracking
+from tools.jobs.follow import hidden
 from tools.jobs.place import JobPlace, JobState, JobStatus
 
 __all__ = ["JobPlace", "JobState", "LocalJobs"]
@@ -162,6 +163,9 @@ class LocalJobs:
         found, self._samples[job] = processes.use(started.supervisor, self._samples.get(job))
         return found
 
+    def tracker(self, job: str, label: str, spec: Spend) -> tracking.Tracker | None:  # noqa: ARG002
+        return tracking.Inbox(self._jobs / job / "trackio", hidden) if spec.track else None
+
     def close(self) -> None:
         """Nothing here watches."""
 
@@ -174,7 +178,9 @@ class LocalJobs:
         (new / "work").mkdir()
         (new / "tmp").mkdir()
         (new / "script.py").write_text(spec.script, encoding="utf-8")
-        supervise.write_json(new / "job.json", {"label": label, "says": _says(found), **_plan(folder, spec, *run)})
+        supervise.write_json(
+            new / "job.json", {"label": label, "says": _says(found), **_plan(folder, label, spec, *run)}
+        )
         if isinstance(found, installed.Lent):
             installed.build(found, new / "env")
         try:
@@ -238,7 +244,7 @@ def _says(found: installed.Lent | installed.Missing) -> str:
     return f"uv installs what is needed: {found.what}.\n" if found.what else ""
 
 
-def _plan(folder: Path, spec: Spend, command: list[str], more: dict[str, str]) -> dict[str, Any]:
+def _plan(folder: Path, label: str, spec: Spend, command: list[str], more: dict[str, str]) -> dict[str, Any]:
     """What the supervisor needs to know. command: what runs a script; more: variables that it needs."""
     env = {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -250,7 +256,7 @@ def _plan(folder: Path, spec: Spend, command: list[str], more: dict[str, str]) -
     env |= {name: os.environ[name] for name in _FROM_THE_APP if "@" not in os.environ.get(name, "@")}
     return {
         "command": [*command, str(folder / "script.py")],
-        "env": env | more | spec.env,
+        "env": env | more | spec.env | tracking.environment(label, spec, str(folder / "trackio")),
         "timeout": spec.timeout_seconds,
         "memory_bytes": int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * MEMORY_SHARE),
         "file_bytes": max(min(FILE_BYTES, shutil.disk_usage(folder.parent).free // 2), 2 * LOG_BYTES),

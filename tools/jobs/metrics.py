@@ -34,7 +34,7 @@ _MEASURE = re.compile(
     r"(?:^|[_/@.\s-])(?:\w*loss|\w*acc|accuracy|f1|precision|recall|perplexity|ppl|rewards?|bleu|rouge\w*|wer|cer|\w*auc"
     r"|mae|mse|rmse|error|map|m?iou|kl|entropy|score|nll|bpb|gpu_percent|mean_utilization)(?:$|[_/@.\s\d-])"
 )
-_POSITION = {
+POSITIONS = {
     "step": "step",
     "steps": "step",
     "global_step": "step",
@@ -42,14 +42,14 @@ _POSITION = {
     "iteration": "step",
     "epoch": "epoch",
 }
-_TOTAL = {"total_steps", "max_steps", "num_training_steps", "total_optimization_steps"}
+TOTALS = {"total_steps", "max_steps", "num_training_steps", "total_optimization_steps"}
 _BESIDE = {"lr", "learning_rate", "grad_norm"}  # told with a measurement, none by themselves
 _ANSI = re.compile(r"\x1b\[[0-9;?]{0,32}[A-Za-z]")
 _RANK = re.compile(r"^\s*\[(?:default|rank)?(\d{1,5})\]:?\s?")  # torchrun, torch.distributed
 _LABEL = re.compile(r"^\s*(\d{1,12}):\s+(?=\S)")  # accelerate and srun: a rank; a script's own: a step
 _OF = re.compile(r"\b(step|iter(?:ation)?|epoch)s?\s*[=:]?\s*\[?(\d{1,12})\s*(?:/|of)\s*(\d{1,12})\b", re.IGNORECASE)
 _HEADER = re.compile(r"Total optimization steps\s*=\s*([\d,]{1,16})")
-_ALERT = re.compile(r"^\[TRACKIO (INFO|WARN|ERROR)\] (.+?)(?: \(step (\d{1,12})\))?$")
+_ALERT = re.compile(r"^(?:\[\w+(?: \d+)?\]:? )?\[TRACKIO (INFO|WARN|ERROR)\] (.+?)(?: \(step (\d{1,12})\))?$")
 _BAR = re.compile(r"\b(\d{1,12})/(\d{1,12}) \[(?:[\d:]+<[\d:?]+(?:, *([\d.]{1,12}) *(it/s|s/it))?)?")
 _PERCENT = re.compile(r"\d{1,3}%\|")
 _TRAINING = re.compile(r"train|epoch|step|iter|fine-?tun|optim", re.IGNORECASE)
@@ -116,7 +116,7 @@ class MetricReader:
             line = _ANSI.sub("", raw) if "\x1b" in raw else raw
             if len(line) > LINE:
                 continue
-            if line.startswith("[TRACKIO ") and (said := _ALERT.match(line)):
+            if "[TRACKIO " in line[:40] and (said := _ALERT.match(line)):
                 alerts.append(Alert(said[1].lower(), said[2], int(said[3]) if said[3] else None))  # type: ignore[arg-type]
             elif point := self._point(line):
                 points.append(point)
@@ -155,14 +155,14 @@ class MetricReader:
 
     def _take(self, point: Point, name: str, number: float) -> None:
         last = name.rsplit("/", 1)[-1]
-        if last in _TOTAL:
+        if last in TOTALS:
             if 0 < number < STEPS:
                 self._total = number
             return
         finite = math.isfinite(number)
-        if last in _POSITION and not (finite and 0 <= number < STEPS):
+        if last in POSITIONS and not (finite and 0 <= number < STEPS):
             return
-        point.setdefault(_POSITION.get(last, name), number if finite else None)
+        point.setdefault(POSITIONS.get(last, name), number if finite else None)
 
     def _placed(self, point: Point, drawn: bool) -> Point:
         step, epoch = point.get("step"), point.get("epoch")
@@ -299,4 +299,4 @@ def _gpu(rows: object) -> list[tuple[str, float]]:
 
 
 def _told(name: str) -> bool:
-    return name in _POSITION or name in _BESIDE or name in _TOTAL or _MEASURE.search(name) is not None
+    return name in POSITIONS or name in _BESIDE or name in TOTALS or _MEASURE.search(name) is not None

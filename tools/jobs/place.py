@@ -11,8 +11,9 @@ from tools.cards import Foreseen, Spend
 from tools.desk import Desk, Problem
 
 if TYPE_CHECKING:
-    from tools.jobs.metrics import Point
+    from tools.jobs.metrics import Alert, Point
     from tools.jobs.prices import Prices
+    from tools.jobs.tracking import Tracker
 
 JobStatus = Literal["running", "completed", "failed", "cancelled", "timeout", "lost"]
 
@@ -86,6 +87,10 @@ class JobPlace(Protocol):
         """What the job uses now, with units in the names; {} when it does not run or nobody measures."""
         ...
 
+    def tracker(self, job: str, label: str, spec: Spend) -> Tracker | None:
+        """Reads what the job tells Trackio; None: it is not tracked."""
+        ...
+
     def close(self) -> None:
         """Stop watching; the jobs go on."""
         ...
@@ -107,6 +112,8 @@ class JobRow:
     hold_micro_usd: int
     cost_micro_usd: int | None
     note: str = ""
+    dashboard: str = ""  # where its measurements can be looked at, or why they cannot
+    alerts: tuple[Alert, ...] = ()  # that it raised, in order
 
 
 @dataclass(frozen=True)

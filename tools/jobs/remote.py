@@ -18,11 +18,14 @@ from tools.cards import Spend
 from tools.desk import Problem
 from tools.hub import NotThere
 from tools.hub_jobs import JobFacts, JobsHub, Submission
+from tools.hub_trackio import DashboardHub
+from tools.jobs.dashboards import Dashboard
 from tools.jobs.ends import ended_state, running_seconds
-from tools.jobs.follow import Follower, LogFile
+from tools.jobs.follow import Follower, LogFile, hidden
 from tools.jobs.launch import LABEL, NODE, submissions
 from tools.jobs.place import JobState, MaybeStarted
 from tools.jobs.prices import Prices
+from tools.jobs.tracking import Tracker, run_name
 from tools.jobs.usage import numbers
 
 _ID = re.compile(r"([\w.-]+)/([\w-]+(?:\+[\w-]+)*)")
@@ -42,6 +45,8 @@ class Pace:
     lookups: tuple[float, ...] = (0.0, 0.5, 1.5, 3.0)  # before each question for a label whose answer was lost
     patience: float = 10.0  # for a cancelled job to end
     usage: float = 10.0  # between two looks at what a job uses
+    track: float = 15.0  # between two looks at a dashboard, which takes in what is new as often
+    flush: float = 40.0  # after the job's end until its dashboard has taken in the last
 
 
 @dataclass
@@ -79,6 +84,7 @@ class HubJobs:
         self._folder, self._hub, self._prices, self._secret = folder / "logs", hub, prices, secret
         self._pace = pace or Pace()
         self._watches: dict[str, _Watch] = {}
+        self._untracked: dict[str, str] = {}  # label -> why its dashboard's bucket could not be had
         self._reasons: dict[str, str] = {}  # job -> why it was ended while being started
         self._lock = threading.Lock()
         self._starting = threading.RLock()
@@ -100,6 +106,9 @@ class HubJobs:
             self._check_price(spec)
             if spec.outputs:
                 hub.make_bucket(spec.outputs)
+            if spec.dashboard and not self._bucket_kept(hub, label, spec):
+                untracked = spec.model_copy(update={"dashboard": ""})
+                parts = self._submissions(hub, label, untracked, self._secrets(hub, spec))
             ids: list[str] = []
             for part in parts:
                 try:
@@ -152,6 +161,15 @@ class HubJobs:
                 f"{lost.message} Its label was looked for: {said}.",
                 "Its money stays held while it is looked for further. Do not start another; look at jobs_list.",
             ) from None
+
+    def _bucket_kept(self, hub: JobsHub, label: str, spec: Spend) -> bool:
+        """Whether the dashboard's bucket is there. The job does without where it is not: that is no reason not to run."""
+        try:
+            DashboardHub(hub.token, hub.endpoint).keep_bucket(spec.dashboard)
+        except Problem as problem:
+            self._untracked[label] = str(problem)
+            return False
+        return True
 
     def _check_price(self, spec: Spend) -> None:
         now = self._prices.quote(spec.flavor, fresh=True).micro_usd_per_hour + self._extra(spec)
@@ -265,6 +283,26 @@ class HubJobs:
                 name = re.sub(r"[^\w.-]", "_", job)[:200]
                 self._watches[job] = _Watch(namespace, ids, LogFile(self._folder / f"{name}.jsonl"))
             return self._watches[job]
+
+    def tracker(self, job: str, label: str, spec: Spend) -> Tracker | None:
+        if not spec.dashboard:
+            return None
+        namespace, ids = parted(job)
+
+        def hub() -> DashboardHub:
+            return DashboardHub(self._hub().token, self._hub().endpoint)
+
+        return Dashboard(
+            hub,
+            spec.dashboard,
+            spec.track,
+            run_name(label, spec),
+            lambda: self._hub().inspect(namespace, ids[0]).tracked == spec.dashboard,
+            self._untracked.get(label, ""),
+            lambda text: hidden(text, [value for value in (hub().token, *map(self._secret, spec.secrets)) if value]),
+            self._pace.track,
+            self._pace.flush,
+        )
 
     # --- ending ---
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any, Literal
 
 from tools.cards import FileMade, Spend
 from tools.desk import Contract, Desk, Problem
-from tools.jobs import checks, cron
+from tools.jobs import checks, cron, tracking
 from tools.jobs.place import JobsView, view_of
+from tools.jobs.watch import told_alerts
 
 LOG_TAIL = 4_000  # characters
 MANY = checks.MANY
@@ -31,6 +33,7 @@ def job_run(
     schedule: str = "",
     runs: int = 1,
     namespace: str = "",
+    track: str = "",
     expected: str = "",
     steps: int = 0,
     dry_run: str = "",
@@ -52,10 +55,11 @@ def job_run(
         nodes: Machines; above 1 the script runs under torchrun on all.
         schedule: Cron in UTC ("0 9 * * 1") or "@daily", for so many runs; returns at once.
         namespace: Who pays; default: the user.
+        track: A project, for a private live Trackio dashboard; see skill("live-tracking").
         expected: How long you think it will take.
         steps: Optimizer steps it will make.
-        dry_run: An earlier job on the same hardware; its pace foretells time and cost. Before what costs more than a
-            little run 20 steps, each printed, then pass its id.
+        dry_run: Id of a short job (20 printed steps) on the same hardware: its pace foretells time and cost. Make one
+            before what costs more than a little.
         why: Why this hardware.
         wait: False returns at once; then use job_wait, job_logs.
 
@@ -76,6 +80,8 @@ def job_run(
         "steps": checks.steps(steps, dry_run),
     }
     when = cron.check(schedule, runs)
+    if track:
+        values |= _tracked(track, values["dependencies"], when)
     place = _where(desk.jobs, where, flavor)
     remote = {"flavor": flavor, "secrets": secrets, "volumes": volumes, "labels": labels, "namespace": namespace}
     remote["schedule"] = when
@@ -93,6 +99,7 @@ def job_run(
             why=" ".join(why.split())[:300],
             schedule=when,
             runs=runs,
+            dashboard=tracking.dashboard(terms["namespace"], values["track"]) if track else "",
             **values,
             **terms,
         )
@@ -103,6 +110,17 @@ def job_run(
     if not wait or when:
         return {"job": job, "status": "running", "edited": contract.request.script != script}
     return _ended(desk, contract, script)
+
+
+def _tracked(track: str, dependencies: tuple[str, ...], when: str) -> dict[str, Any]:
+    """The project, and Trackio among the packages."""
+    if when:
+        raise Problem("A schedule cannot be tracked: its runs would share one name.", "Leave out track.")
+    named = any(re.match(r"trackio\b", text) for text in dependencies)
+    return {
+        "track": tracking.project(track),
+        "dependencies": dependencies if named else (*dependencies, tracking.REQUIREMENT),
+    }
 
 
 def _where(view: JobsView | None, where: str, flavor: str) -> str:
@@ -181,6 +199,7 @@ def _ended(desk: Desk, contract: Contract, script: str) -> dict[str, Any]:
         file = desk.folder / path
         if file.is_file() and not file.is_symlink():
             desk.show(FileMade(path=path, bytes=file.stat().st_size, job=end.job))
+    alerts = told_alerts(desk.jobs.state(end.job)) if desk.jobs and contract.request.track else []
     return {
         "job": end.job,
         "status": end.status,
@@ -191,4 +210,5 @@ def _ended(desk: Desk, contract: Contract, script: str) -> dict[str, Any]:
         "files": list(end.files),
         "outputs": end.outputs,
         "edited": contract.request.script != script,
+        **({"alerts": alerts} if alerts else {}),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from tools.desk import Desk
@@ -12,12 +13,14 @@ from tools.jobs.place import JobRow, view_of
 LINE = 500  # characters
 SHOWN = 8_000  # characters in all
 POINTS = 40
+ALERTS = 20
 
 
 def job_status(desk: Desk, job: str) -> dict[str, Any]:
     """How a job of this conversation stands.
 
-    Returns: A dict: job, title, where, status, seconds, message, url, at_most_usd, cost_usd (None until settled), note.
+    Returns: A dict: job, title, where, status, seconds, message, url, at_most_usd, cost_usd (None until settled), note,
+        dashboard, alerts (a list of level, text, step: what the script raised).
     """
     return _told(view_of(desk).state(job))
 
@@ -69,8 +72,8 @@ def _matching(said: list[str], words: list[str], around: int) -> list[str]:
 def job_metrics(desk: Desk, job: str) -> dict[str, Any]:
     """What a job measured and what it uses.
 
-    Returns: A dict: points (about 40 of them, the first and last among them), count, now (cpu_percent, gpu_percent,
-        gpu_memory_gb, …; {} when it does not run).
+    Returns: A dict: points (about 40 of them, the first and last among them), count, alerts (as job_status),
+        now (cpu_percent, gpu_percent, gpu_memory_gb, …; {} when it does not run).
     """
     view = view_of(desk)
     points = view.points(job)
@@ -78,7 +81,12 @@ def job_metrics(desk: Desk, job: str) -> dict[str, Any]:
     shown = list(points[::step])
     if points and shown[-1] is not points[-1]:
         shown.append(points[-1])
-    return {"points": shown, "count": len(points), "now": view.metrics(job)}
+    return {
+        "points": shown,
+        "count": len(points),
+        "alerts": told_alerts(view.state(job)),
+        "now": view.metrics(job),
+    }
 
 
 def job_wait(desk: Desk, job: str, most: str = "10m") -> dict[str, Any]:
@@ -103,6 +111,11 @@ def job_cancel(desk: Desk, job: str) -> dict[str, Any]:
     return _told(view.state(job))
 
 
+def told_alerts(row: JobRow) -> list[dict[str, Any]]:
+    """The last of what a script raised, as data."""
+    return [asdict(alert) for alert in row.alerts[-ALERTS:]]
+
+
 def _told(row: JobRow) -> dict[str, Any]:
     cost = row.cost_micro_usd
     told = {
@@ -118,5 +131,7 @@ def _told(row: JobRow) -> dict[str, Any]:
         "at_most_usd": row.hold_micro_usd / 1e6,
         "cost_usd": None if cost is None else cost / 1e6,
         "note": row.note,
+        "dashboard": row.dashboard,
+        "alerts": told_alerts(row),
     }
-    return {name: value for name, value in told.items() if value != "" or name == "message"}
+    return {name: value for name, value in told.items() if value not in ("", []) or name == "message"}

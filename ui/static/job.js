@@ -24,6 +24,9 @@ export function jobView(item, page, { logOpen = false } = {}) {
   const bar = el("progress", { class: "bar", max: "1", value: "0", "aria-label": "Steps done", hidden: true });
   const forecast = el("p", { class: "faint job-forecast", hidden: true });
   const alarms = el("ul", { class: "job-alarms", role: "status", "aria-label": "Alarms", hidden: true });
+  const alerts = el("ul", { class: "job-alerts", role: "status", "aria-label": "Alerts of the script", hidden: true });
+  const tracked = el("p", { class: "faint job-tracked", hidden: true });
+  let trackedDrawn = null;
   const stop = stopButton(item, page);
   const note = el("p", { class: "notice warning", hidden: true });
   const bill = el("p", { class: "faint job-bill", hidden: true });
@@ -35,7 +38,7 @@ export function jobView(item, page, { logOpen = false } = {}) {
     "section",
     { class: "card job", "aria-label": `Job ${item.title}` },
     el("div", { class: "job-head" }, mark, el("b", {}, item.title || "Job"), id, chip, el("span", { class: "faint" }, place(item)), time),
-    alarms, stop.node, note, chart.node, numbers, bar, forecast, message, bill, logFold, files,
+    alarms, alerts, stop.node, note, chart.node, numbers, bar, forecast, tracked, message, bill, logFold, files,
   );
   logFold.open = logOpen;
   logFold.addEventListener("toggle", () => logFold.open && log.update());
@@ -61,6 +64,15 @@ export function jobView(item, page, { logOpen = false } = {}) {
     if (alarms.childElementCount !== item.alarms.length) {
       alarms.hidden = false;
       alarms.append(...item.alarms.slice(alarms.childElementCount).map(alarmRow));
+    }
+    if (alerts.childElementCount !== item.alerts.length) {
+      alerts.hidden = false;
+      alerts.append(...item.alerts.slice(alerts.childElementCount).map(alertRow));
+    }
+    if (item.dashboard !== trackedDrawn) {
+      trackedDrawn = item.dashboard;
+      tracked.hidden = false;
+      tracked.replaceChildren(...dashboard(item));
     }
     stop.update();
     const warned = item.searched ? SEARCHED : (item.warnings.at(-1)?.text ?? "");
@@ -153,6 +165,20 @@ function measured(value) {
 
 function alarmRow({ rule, text }) {
   return el("li", {}, el("b", {}, RULES[rule] ?? rule), ` ${text}`);
+}
+
+/** What the script itself found worth telling. */
+function alertRow({ level, text, step }) {
+  const at = step === null || step === undefined ? "" : ` (step ${measure(step)})`;
+  return el("li", { class: level }, el("b", {}, LEVELS[level] ?? level), ` ${text}${at}`);
+}
+
+const LEVELS = { info: "The script says:", warn: "The script warns:", error: "The script reports an error:" };
+
+/** Where its measurements are to be seen, and what is wrong with that. */
+function dashboard({ dashboard: { url, note }, request }) {
+  const name = request.track ? `Live dashboard of “${request.track}”` : "Live dashboard";
+  return [url ? link(url, name) : null, url && note ? ". " : null, note || null].filter(Boolean);
 }
 
 const RULES = { nan: "Not a number:", divergence: "Diverging:", no_progress: "No progress:", hang: "Silent:", overrun: "Overrun:" };

@@ -32,6 +32,8 @@ export function notice({ seq, at, event }, page, open) {
     tell(`${story.jobs.get(event.job)?.title || "A job"}: ${event.status}. ${event.message}`.trim());
   } else if (event.kind === "job_alarm") {
     tell(`${story.jobs.get(event.job)?.title || "A job"}: ${event.text}`);
+  } else if (event.kind === "job_alerted" && event.level !== "info") {
+    tell(`${story.jobs.get(event.job)?.title || "A job"}: ${event.text}`);
   } else if (event.kind === "run_ended" && ["failed", "budget"].includes(event.why)) {
     tell(event.message);
   } else if (event.kind === "run_ended" && event.why === "answered") {

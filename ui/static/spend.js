@@ -3,7 +3,7 @@
 import { count, day, dollars, moment, plural, span } from "./words.js";
 
 /** What a request had no field for when its session was written. */
-const DEFAULTS = { namespace: "", image: "", dependencies: [], env: {}, secrets: [], token: "none", volumes: [], outputs: "", labels: {}, nodes: 1, schedule: "", runs: 1, rhythm: "", due: [], idle_seconds: 0, likely_micro_usd: null, steps: 0, foreseen: null, why: "", on_alarm: "ask" };
+const DEFAULTS = { namespace: "", image: "", dependencies: [], env: {}, secrets: [], token: "none", volumes: [], outputs: "", track: "", dashboard: "", labels: {}, nodes: 1, schedule: "", runs: 1, rhythm: "", due: [], idle_seconds: 0, likely_micro_usd: null, steps: 0, foreseen: null, why: "", on_alarm: "ask" };
 
 export function whole(request) {
   return { ...DEFAULTS, ...request };
@@ -90,6 +90,12 @@ function secrets({ secrets: names, token }) {
   return names.filter((name) => token === "none" || name !== "HF_TOKEN").join(", ");
 }
 
+/** Whom it tells its measurements to. */
+function tracks({ track, dashboard }) {
+  if (!track) return "";
+  return dashboard ? `${dashboard}, a private Space and a private bucket for “${track}”, made if they are not there yet` : `none; what it measures for “${track}” is shown here`;
+}
+
 /** Rows of facts, without what the user may change. */
 export function told(request) {
   const here = request.where === "here";
@@ -105,6 +111,7 @@ export function told(request) {
     ["variables", Object.entries(request.env).map(([name, value]) => `${name}=${value}`).join("\n")],
     ["can read", request.volumes.map(mounted).join("\n")],
     ["keeps files in", request.outputs ? `${request.outputs}, a private bucket` : ""],
+    ["live dashboard", tracks(request)],
     ["image", request.image],
     ["labels", Object.entries(request.labels).map(([name, value]) => `${name}=${value}`).join(", ")],
   ];

@@ -9,7 +9,7 @@ export const JOB_TELLINGS = {
   job_submitting(story, { label, call, request }, at) {
     const hold = story.money.holds.get(label);
     const facts = { label, call, request, title: request.title ?? "", where: request.where ?? "", job: "", url: "" };
-    const item = story.add("job", label, at, { ...facts, log: new Log(), points: [], latest: new Map(), forecast: null, alarms: [], warnings: [], ...STATE });
+    const item = story.add("job", label, at, { ...facts, log: new Log(), points: [], latest: new Map(), forecast: null, alarms: [], warnings: [], alerts: [], dashboard: null, ...STATE });
     item.cost = hold ?? null;
     story.jobs.set(label, item);
     story.facets.add("jobs");
@@ -27,11 +27,28 @@ export const JOB_TELLINGS = {
     const item = story.jobs.get(job);
     if (!item) return;
     item.log.take(text, noise);
-    for (const point of points) {
-      item.points.push(point);
-      for (const [name, value] of Object.entries(point)) if (item.latest.has(name) || item.latest.size < 64) item.latest.set(name, value);
-    }
-    follow(item, points, at);
+    measured(item, points, at, "log");
+    story.touch(item);
+  },
+
+  job_tracked(story, { job, url, note }) {
+    const item = story.jobs.get(job);
+    if (!item) return;
+    item.dashboard = { url, note };
+    story.touch(item);
+  },
+
+  job_measured(story, { job, points }, at) {
+    const item = story.jobs.get(job);
+    if (!item) return;
+    measured(item, points, at, "trackio");
+    story.touch(item);
+  },
+
+  job_alerted(story, { job, level, text, step }, at) {
+    const item = story.jobs.get(job);
+    if (!item) return;
+    item.alerts.push({ level, text, step, at });
     story.touch(item);
   },
 
@@ -70,6 +87,16 @@ export const JOB_TELLINGS = {
 };
 
 const RHYTHM = 16; // moments the pace is taken over: the newest
+
+/** from: "log" or "trackio". Whoever tells a step first says where the training is: the other lags behind. */
+function measured(item, points, at, from) {
+  if (points.some(({ step }) => Number.isFinite(step))) item.leads ??= from;
+  for (const point of points) {
+    item.points.push(point);
+    for (const [name, value] of Object.entries(point)) if (item.latest.has(name) || item.latest.size < 64) item.latest.set(name, value);
+  }
+  if ((item.leads ?? from) === from) follow(item, points, at);
+}
 
 /** Where a job's training is and how fast it goes, from when its points came. */
 function follow(item, points, at) {

@@ -2,5 +2,6 @@
 
 from tests.doubles.hub.jobs import Job
 from tests.doubles.hub.server import Asked, FakeHub, Fault
+from tests.doubles.hub.spaces import FakeTrackio
 
-__all__ = ["Asked", "FakeHub", "Fault", "Job"]
+__all__ = ["Asked", "FakeHub", "FakeTrackio", "Fault", "Job"]

@@ -25,6 +25,7 @@ from tests.doubles.hub.content import DATASETS, MODELS, PAPERS, SPACES, Json, pe
 from tests.doubles.hub.jobs import FakeJobs
 from tests.doubles.hub.oauth import Provider
 from tests.doubles.hub.sandbox import SandboxServers
+from tests.doubles.hub.spaces import FakeSpaces
 from tools.places import Places
 
 
@@ -106,6 +107,7 @@ class FakeHub:
         self.sign_ins: list[str] = []  # who signs in next
         self.jobs = FakeJobs(self)
         self.sandboxes = SandboxServers(self)
+        self.spaces = FakeSpaces(self)
         self.faults: list[Fault] = []
         self.asked: list[Asked] = []
         self.unknown: list[str] = []
@@ -163,7 +165,9 @@ class FakeHub:
         return self.tokens.get(token)
 
     def may_see(self, request: Request, info: Json) -> bool:
-        return not info["private"] or info["author"] == self.who(request)
+        who = self.who(request)
+        orgs = [org["name"] for org in self.people[who]["orgs"]] if who else []
+        return not info["private"] or info["author"] in (who, *orgs)
 
     # --- answering --------------------------------------------------------------------------------
 
@@ -176,6 +180,7 @@ class FakeHub:
         known = [
             *self.jobs.routes(),
             *self.sandboxes.routes(),
+            *self.spaces.routes(),
             *api.routes(self),
             *arxiv.routes(self),
             *Provider(self).routes(),

@@ -1,0 +1,42 @@
+"""A job of a session, whether it runs or has ended: what is known of it in memory."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from agent.events import JobEnded, JobTracked
+from agent.job_records import Record
+from agent.job_watch import JobWatch
+from tools.cards import Spend
+from tools.jobs.place import JobPlace, JobState
+
+
+@dataclass
+class SessionJob:
+    label: str
+    job: str
+    request: Spend
+    place: JobPlace
+    offset: int = 0
+    mark: str = ""  # how far Trackio's records are read
+    tracked: JobTracked | None = None  # the newest
+    tail: str = ""
+    state: JobState = field(default_factory=lambda: JobState("running"))
+    ended: JobEnded | None = None
+    settled: int | None = None
+    watch: JobWatch = field(init=False)
+    stopped_for: str = ""  # what the watchdog saw
+    uncancelled: str = ""  # why it could not be cancelled, while that is so
+    cancel_again: float = 0.0  # not before this moment
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.watch = JobWatch(self.job, self.request)
+
+    @classmethod
+    def known(cls, label: str, job: str, request: Spend, place: JobPlace, record: Record) -> SessionJob:
+        """One that the journal knows."""
+        found = cls(label, job, request, place, record.offset, record.mark, record.tracked, settled=record.settled)
+        found.ended = record.ended
+        return found

@@ -1,0 +1,216 @@
+"""Trackio in a job: what the job is told, and what it tells, as points and alerts. No token is needed for either.
+
+With TRACKIO_STORAGE_MODE=jsonl a run only ever adds small files below TRACKIO_DIR/inbox. On Hugging Face that folder is
+one of the dashboard's bucket, of this job alone, and the dashboard takes the files from there; on this machine they are
+read where they lie. One private Space and one private bucket of the same name are the dashboard of one project.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from tools.cards import Spend
+from tools.desk import Problem
+from tools.jobs.checks import TRACKED
+from tools.jobs.metrics import POSITIONS, STEPS, TOTALS, VALUES, Alert, Point
+
+REQUIREMENT = "trackio==0.43.0"  # the job and the dashboard speak the same version
+ASIDE = "/tmp/trackio"  # noqa: S108  # in a job whose dashboard could not be had: nobody reads it
+FRAGMENT = 4_000_000  # bytes of one file that are read
+FRAGMENTS = 500  # files that are read at once
+LONGEST = 500  # characters of an alert
+
+_PROJECT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+_NAME = re.compile(r"[\w/.@ -]{1,64}")
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]{8,20}(?:Z|[+-]\d\d:\d\d)")
+_LEVELS = {"info": "info", "warn": "warn", "error": "error"}
+
+
+def project(text: str) -> str:
+    """A project's name as it stands in the names of its Space and bucket. Raises Problem for one that leaves nothing."""
+    name = re.sub(r"[^a-z0-9]+", "-", text.strip().lower()).strip("-")
+    if not _PROJECT.fullmatch(name) or name.startswith("registry-"):  # Trackio keeps that for itself
+        raise Problem(f"A project cannot be called {text[:60]!r}.", "Use up to 40 letters, digits and hyphens.")
+    return name
+
+
+def dashboard(namespace: str, project: str) -> str:
+    """The Space, and the bucket, of a project."""
+    return f"{namespace}/ml-intern-trackio-{project}"
+
+
+def run_name(label: str, spec: Spend) -> str:
+    """A run's name: readable, and no other job's."""
+    title = re.sub(r"[^a-z0-9]+", "-", spec.title.lower()).strip("-")[:40].strip("-")
+    return f"{title or 'run'}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+
+
+def environment(label: str, spec: Spend, folder: str) -> dict[str, str]:
+    """What a tracked job finds set. folder: TRACKIO_DIR."""
+    if not spec.track:
+        return {}
+    return {
+        "TRACKIO_DIR": folder,
+        "TRACKIO_STORAGE_MODE": "jsonl",
+        "TRACKIO_PROJECT": spec.track,
+        "TRACKIO_RUN": run_name(label, spec),
+    }
+
+
+def volume(label: str, spec: Spend) -> dict[str, Any]:
+    """The dashboard's bucket in a job on Hugging Face: the one folder that it writes to; of the rest it sees nothing."""
+    folder = f"trackio/inbox/{label}"
+    return {"type": "bucket", "source": spec.dashboard, "mount_path": TRACKED, "path": folder, "read_only": False}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was read. mark: where the next reading begins. up: it was answered, so nothing that lay there is missing.
+
+    url: where people look at it; note: why they cannot, in a sentence. Both are "" when there is nothing new to say.
+    over: nothing will ever come.
+    """
+
+    points: tuple[Point, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    mark: str = ""
+    up: bool = False
+    url: str = ""
+    note: str = ""
+    over: bool = False
+
+
+class Tracker(Protocol):
+    """Reads what one job tells Trackio. For one thread."""
+
+    pause: float
+    """Seconds between two readings."""
+    flush: float
+    """Seconds after a job's end until all that it told can be read."""
+
+    def read(self, mark: str) -> Told:
+        """What was told after the mark; "" is the start. Raises Problem when it cannot be had at the moment."""
+        ...
+
+
+def point(values: Mapping[str, Any], step: Any = None) -> Point:
+    """What was logged at once as a point, named as tools.jobs.metrics names: numbers only, positions recognised.
+
+    A number that is none ("NaN", "Infinity", or null from a dashboard) is None.
+    """
+    found: Point = {}
+    for name, value in [*values.items(), ("step", step)]:
+        number = _number(value)
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or number is _NONE or len(found) >= VALUES:
+            continue
+        last = name.lower().rsplit("/", 1)[-1]
+        if last in TOTALS or last in POSITIONS:
+            if number is not None and 0 <= number < STEPS:
+                found.setdefault("total_steps" if last in TOTALS else POSITIONS[last], number)
+        else:
+            found.setdefault(name.lower(), number)
+    return found
+
+
+_NONE = object()
+
+
+def _number(value: Any) -> Any:
+    """A finite float, None for a number that is not finite, _NONE for what is no number."""
+    if value is None or value in ("NaN", "Infinity", "-Infinity"):
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return _NONE
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def alert(record: Mapping[str, Any], hide: Callable[[str], str]) -> Alert | None:
+    """An alert as Trackio prints it: "title: text". hide: takes out what must not be kept."""
+    title, text, step = record.get("title"), record.get("text"), record.get("step")
+    said = ": ".join(part for part in (title, text) if isinstance(part, str) and part)
+    if not said:
+        return None
+    whole = isinstance(step, int) and not isinstance(step, bool) and 0 <= step < STEPS
+    level = _LEVELS.get(str(record.get("level")).lower(), "warn")
+    return Alert(level, hide(said[: 4 * LONGEST])[:LONGEST], step if whole else None)  # type: ignore[arg-type]
+
+
+def told(logged: Iterable[tuple[Any, Any, Any]], alerts: Iterable[Any], mark: str, hide: Callable[[str], str]) -> Told:
+    """Records of Trackio, in any order, as what they tell. logged: (time stamp, step, values) of each trackio.log.
+
+    All of a file carry the moment it was written, and a run writes one after the other, so the newest is the mark.
+    """
+    found: list[tuple[str, Point]] = []
+    for stamp, step, values in logged:
+        if isinstance(stamp, str) and _STAMP.fullmatch(stamp) and stamp > mark and isinstance(values, dict):
+            found.append((stamp, point(values, step)))
+    found.sort(key=lambda one: one[0])
+    records = sorted((one for one in alerts if isinstance(one, dict)), key=lambda one: str(one.get("timestamp")))
+    said = [alert(record, hide) for record in records]  # a dashboard tells the newest first
+    return Told(
+        tuple(one for _, one in found if one),
+        tuple(one for one in said if one is not None),
+        found[-1][0] if found else mark,
+        up=True,
+    )
+
+
+class Inbox:
+    """The Tracker of a job on this machine: the files that it leaves in its own folder, whatever wrote them."""
+
+    pause = 1.0
+    flush = 0.0
+
+    def __init__(self, folder: Path, hide: Callable[[str], str]) -> None:
+        """folder: its TRACKIO_DIR."""
+        self._folder, self._hide = folder / "inbox", hide
+        self._known: set[Path] = set()  # files that were read
+        self._began: str | None = None  # the mark of the first reading: what came before was told
+
+    def read(self, mark: str) -> Told:
+        self._began = mark if self._began is None else self._began
+        records = list(self._records())
+        logged = ((one.get("timestamp"), one.get("step"), one.get("metrics")) for one in records if _is(one, "metric"))
+        found = told(logged, (one for one in records if _is(one, "alert")), self._began, self._hide)
+        return replace(found, mark=max(mark, found.mark))
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        new = [path for path in sorted(self._folder.glob("*/*.jsonl")) if path not in self._known]
+        for path in new[:FRAGMENTS]:
+            self._known.add(path)
+            yield from _lines(path)
+
+
+def _is(record: Mapping[str, Any], kind: str) -> bool:
+    return record.get("kind") == kind
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return
+        data = file.read(FRAGMENT)
+    for line in data.splitlines():
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict):
+            yield record
