@@ -9,7 +9,8 @@ from tools.cards import Spend
 from tools.desk import JobEnd, Stopped
 
 if TYPE_CHECKING:
-    from agent.jobs import Jobs, SessionJob
+    from agent.jobs import Jobs
+    from agent.session_job import SessionJob
 
 
 class Contract:

@@ -276,6 +276,17 @@ class JobUsed(_Event):
     use: dict[str, float]
 
 
+class JobBilled(_Event):
+    """What an ended, settled job cost by the account's bill, which counts from here on. One per job."""
+
+    kind: Literal["job_billed"] = "job_billed"
+    job: str
+    label: str
+    micro_usd: int | None  # None: there is no bill for it, so what was settled counts
+    minutes: float | None = None  # that were billed, of all machines and runs
+    message: str = ""  # why there is no bill, in a sentence
+
+
 class JobForecast(_Event):
     """How long the job will take and what it will cost in the end: an 80 % interval from its own steps so far."""
 
@@ -359,14 +370,14 @@ Event = Annotated[
     | ToolStarted | ToolSaid | ToolShowed | ToolEnded
     | ApprovalAsked | ApprovalAnswered
     | BudgetSet | MoneyReserved | MoneySettled | MoneyReleased | MoneyCorrected
-    | JobSubmitting | JobSubmitted | JobLogged | JobEnded | JobUsed | JobForecast | JobAlarm
+    | JobSubmitting | JobSubmitted | JobLogged | JobEnded | JobBilled | JobUsed | JobForecast | JobAlarm
     | ModelChosen | Compacted | Guarded | DemandsSet | Rewound,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
 DURABLE = (
     UserSaid, RunEnded, ApprovalAsked, ApprovalAnswered, BudgetSet, MoneyReserved, MoneySettled, MoneyReleased,
-    MoneyCorrected, JobSubmitting, JobSubmitted, JobEnded, DemandsSet, Rewound,
+    MoneyCorrected, JobSubmitting, JobSubmitted, JobEnded, JobBilled, DemandsSet, Rewound,
 )  # fmt: skip
 """Events that reach the disk itself (fsync) before anyone is told of them."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agent.events import (
     Entry,
+    JobBilled,
     JobEnded,
     JobLogged,
     JobSubmitted,
@@ -28,8 +29,10 @@ class Record:
     job: str | None = None  # None: not even its start is known
     offset: int = 0
     ended: JobEnded | None = None
+    ended_at: float = 0.0  # Unix time, by this machine's clock
     settled: int | None = None  # micro-dollars; None: the money is still held
     released: bool = False  # nothing was started
+    bill: JobBilled | None = None
 
     @property
     def open(self) -> bool:
@@ -51,7 +54,9 @@ def records(entries: Iterable[Entry]) -> dict[str, Record]:
             case JobLogged(job=job, offset=offset) if job in labels:
                 found[labels[job]].offset = offset
             case JobEnded(job=job) as ended if job in labels:
-                found[labels[job]].ended = ended
+                found[labels[job]].ended, found[labels[job]].ended_at = ended, entry.at
+            case JobBilled(label=label) as bill if label in found and found[label].bill is None:
+                found[label].bill = bill
             case MoneySettled(hold=label, micro_usd=micro_usd) if label in found:
                 found[label].settled = micro_usd
             case MoneyReleased(hold=label) if label in found:

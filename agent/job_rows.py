@@ -9,7 +9,7 @@ from tools.desk import Problem
 from tools.jobs.place import JobRow
 
 if TYPE_CHECKING:
-    from agent.jobs import SessionJob
+    from agent.session_job import SessionJob
 
 
 def row(known: SessionJob) -> JobRow:
@@ -27,6 +27,7 @@ def row(known: SessionJob) -> JobRow:
         hold_micro_usd=request.hold_micro_usd,
         cost_micro_usd=known.settled,
         note=known.uncancelled if not end else "",
+        billed_micro_usd=known.billed,
     )
 
 

@@ -12,7 +12,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from agent.contract import Contract
 from agent.events import (
@@ -28,12 +27,13 @@ from agent.events import (
     MoneySettled,
     Noticed,
 )
+from agent.job_bills import LATELY, PAUSES, JobBills
 from agent.job_records import Record, cost, records
 from agent.job_rows import row, searched_row, url
 from agent.job_usage import tell_usage
-from agent.job_watch import JobWatch
 from agent.ledger import Ledger
 from agent.policy import over_budget
+from agent.session_job import SessionJob
 from tools.cards import Spend
 from tools.desk import Problem, Refused
 from tools.jobs.metrics import MetricReader, Point
@@ -45,29 +45,6 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
 CANCEL_AGAIN_SECONDS = 5.0
 LOG_TAIL = 4_000  # characters of the log that the waiting tool gets
-
-
-@dataclass
-class SessionJob:
-    """A job of this session, whether it runs or has ended."""
-
-    label: str
-    job: str
-    request: Spend
-    place: JobPlace
-    offset: int = 0
-    tail: str = ""
-    state: JobState = field(default_factory=lambda: JobState("running"))
-    ended: JobEnded | None = None
-    settled: int | None = None
-    watch: JobWatch = field(init=False)
-    stopped_by: str = ""  # the watchdog's rule
-    uncancelled: str = ""  # why it could not be cancelled, while that is so
-    cancel_again: float = 0.0  # not before this moment
-    done: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        self.watch = JobWatch(self.job, self.request)
 
 
 class Jobs:
@@ -82,6 +59,7 @@ class Jobs:
         prices: Prices | None = None,
         payers: Callable[[], tuple[str, ...]] = tuple,
         secrets: Callable[[], tuple[str, ...]] = tuple,
+        bill_pauses: Sequence[float] = PAUSES,
     ) -> None:
         """places: by Spend.where, and "schedule". reserve(hold, micro_usd): hold the money, or return the ledger it does not fit into.
 
@@ -94,6 +72,7 @@ class Jobs:
         self._unwanted: set[str] = set()  # labels whose job is cancelled when it is found
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self._bills = JobBills(emit, bill_pauses)
 
     # --- starting ---
 
@@ -135,17 +114,19 @@ class Jobs:
             place = self._places.get(_where(request))
             if place is None and known.open and not known.ended:
                 self._place(request)
+            if known.open and known.ended:
+                known.settled = self._settle(label, request, known.ended.seconds, known.ended.status)
             if place is not None:
                 job = SessionJob(label, known.job, request, place, offset=known.offset, settled=known.settled)
                 if known.open and not known.ended:
                     job.watch.replay(entries)
                     self._watch(job)
                     return
-                job.ended = known.ended
+                job.ended, job.billed = known.ended, known.bill.micro_usd if known.bill else None
                 job.done.set()
                 self._jobs[known.job] = job
-            if known.open and known.ended:
-                self._settle(label, request, known.ended.seconds, known.ended.status)
+                if known.bill is None and known.ended_at > time.time() - LATELY:
+                    self._bills.expect(job)
         elif known.open:
             place = self._place(request)
             if place.settles_seconds:
@@ -241,6 +222,7 @@ class Jobs:
     def close(self) -> None:
         """Stop following; the jobs themselves go on."""
         self._closing.set()
+        self._bills.close()
         for place in self._places.values():
             place.close()
 
@@ -385,6 +367,7 @@ class Jobs:
         self._emit(job.ended)
         job.settled = self._settle(job.label, job.request, state.seconds, status)
         job.done.set()
+        self._bills.expect(job)
 
     def _settle(self, label: str, request: Spend, seconds: float, status: EndStatus) -> int:
         micro_usd, source = cost(request, seconds, status)

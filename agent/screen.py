@@ -21,6 +21,7 @@ from agent.events import (
     DemandsSet,
     Entry,
     Guarded,
+    JobBilled,
     JobEnded,
     JobLogged,
     JobSubmitted,
@@ -86,6 +87,10 @@ class Screen:
                 say(f"[magenta]Job {escape(job)}[/] {escape(title)}")
             case JobEnded(job=job, status=status, seconds=seconds):
                 say(f"[magenta]Job {escape(job)} {status}[/] after {seconds:.0f} s")
+            case JobBilled(job=job, micro_usd=None, message=message):
+                say(f"[dim]Job {escape(job)}: {escape(_plain(message))} What was reckoned counts.[/]")
+            case JobBilled(job=job, micro_usd=int(billed)):
+                say(f"[magenta]Job {escape(job)}[/] was billed at {usd(billed)}")
             case DemandsSet(demands=demands):
                 say(f"[dim]Pinned: {escape(_plain('; '.join(one.text for one in demands))) or 'nothing'}[/]")
             case Rewound():

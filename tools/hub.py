@@ -27,7 +27,7 @@ from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import default_client_factory, hf_raise_for_status, parse_ratelimit_headers
 
 from tools.desk import Problem
-from tools.hub_values import KINDS, Account, Bill, Kind, PaperFacts, Repo
+from tools.hub_values import KINDS, Account, Bill, JobBill, Kind, PaperFacts, Repo
 
 __all__ = ["KINDS", "Account", "Hub", "HubReader", "HubWriter", "Kind", "NotThere", "PaperFacts", "Repo", "WritableHub"]
 
@@ -38,6 +38,10 @@ _T = TypeVar("_T")
 
 class NotThere(Problem):
     """The Hub has no such thing, or does not let this user know of it."""
+
+
+class NotAllowed(Problem):
+    """This token may not do it, and asking again does not help."""
 
 
 class HubReader(Protocol):
@@ -104,6 +108,22 @@ class Hub:
         """
         what = "the bill for model calls"
         return Bill.read(self._json(what, "/api/settings/billing/usage-by-inference-session"), session)
+
+    def jobs_bill(self) -> dict[str, JobBill]:
+        """What the bill of the token's own account says of its jobs of this period, by id.
+
+        Raises NotAllowed when the token may not read it, and a plain Problem while nobody is signed in.
+        """
+        what = "the bill for jobs"
+        if not self._token:
+            raise Problem("Nobody is signed in.", "Sign in with Hugging Face, or set HF_TOKEN.")
+        try:
+            said = self._json(what, "/api/settings/billing/usage/jobs")
+        except NotThere as problem:
+            raise NotAllowed(problem.message, problem.hint) from None
+        if isinstance(said, dict) and said.get("hasAccess") is False:
+            raise NotAllowed("Your token may not read the bill for jobs.", "Use one with the scope read-billing.")
+        return JobBill.read(said)
 
     def search(self, kind: Kind, query: str, limit: int) -> list[Repo]:
         """Find repositories, the Hub's best first; for Spaces by meaning, and only those that run."""
@@ -267,13 +287,13 @@ def problem_of(what: str, error: HfHubHTTPError, *, signed_in: bool) -> Problem:
         return NotThere(f"The Hub has no {what}, or does not show it to you.", hint)
     match status:
         case 401:
-            return Problem(f"The Hub wants a valid token for {what}.", "Sign in again, or set a new HF_TOKEN.")
+            return NotAllowed(f"The Hub wants a valid token for {what}.", "Sign in again, or set a new HF_TOKEN.")
         case 402:
             return Problem(
                 f"The Hub wants to be paid for {what}: {said or 'no reason given'}.", "Add credits or a plan."
             )
         case 403:
-            return Problem(
+            return NotAllowed(
                 f"Your token may not do this with {what}: {said or 'no reason given'}.", "Use another token."
             )
         case 429:

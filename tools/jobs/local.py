@@ -162,6 +162,9 @@ class LocalJobs:
         found, self._samples[job] = processes.use(started.supervisor, self._samples.get(job))
         return found
 
+    def bill(self, job: str) -> None:
+        """It costs nothing."""
+
     def close(self) -> None:
         """Nothing here watches."""
 

@@ -11,6 +11,7 @@ from tools.cards import Spend
 from tools.desk import Problem
 
 if TYPE_CHECKING:
+    from tools.hub_values import JobBill
     from tools.jobs.metrics import Point
     from tools.jobs.prices import Prices
 
@@ -34,6 +35,10 @@ class JobState:
 
 class MaybeStarted(Problem):
     """Whether the job was started is not known. Its money stays held until the place has been asked again."""
+
+
+class NoBill(Problem):
+    """There will never be a bill for this job that could be read; message says why."""
 
 
 class Ended(Problem):
@@ -86,6 +91,13 @@ class JobPlace(Protocol):
         """What the job uses now, with units in the names; {} when it does not run or nobody measures."""
         ...
 
+    def bill(self, job: str) -> JobBill | None:
+        """What an ended job was billed, all its machines and runs together; None while that is not known, or not whole.
+
+        Raises NoBill when there will be none, NotAllowed when this token may read no bill, another Problem on trouble.
+        """
+        ...
+
     def close(self) -> None:
         """Stop watching; the jobs go on."""
         ...
@@ -107,6 +119,7 @@ class JobRow:
     hold_micro_usd: int
     cost_micro_usd: int | None
     note: str = ""
+    billed_micro_usd: int | None = None  # None: no bill tells yet
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from tools.cards import Spend
 from tools.desk import Problem
 from tools.hub import NotThere
 from tools.hub_jobs import JobFacts, JobsHub, Submission
+from tools.hub_values import JobBill
+from tools.jobs.bills import bill_of
 from tools.jobs.ends import ended_state, running_seconds
 from tools.jobs.follow import Follower, LogFile
 from tools.jobs.launch import LABEL, NODE, submissions
@@ -298,6 +300,9 @@ class HubJobs:
         """What the first machine uses now, as numbers with units in their names; {} when it does not run."""
         namespace, ids = parted(job)
         return numbers(self._hub().metrics(namespace, ids[0], threading.Event()) or {})
+
+    def bill(self, job: str) -> JobBill | None:
+        return bill_of(self._hub(), *parted(job))
 
     def close(self) -> None:
         with self._lock:

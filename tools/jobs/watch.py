@@ -17,7 +17,8 @@ POINTS = 40
 def job_status(desk: Desk, job: str) -> dict[str, Any]:
     """How a job of this conversation stands.
 
-    Returns: A dict: job, title, where, status, seconds, message, url, at_most_usd, cost_usd (None until settled), note.
+    Returns: A dict: job, title, where, status, seconds, message, url, at_most_usd, cost_usd (None until settled),
+        billed_usd (None until known), note.
     """
     return _told(_view(desk).state(job))
 
@@ -93,7 +94,7 @@ def _view(desk: Desk) -> JobsView:
 
 
 def _told(row: JobRow) -> dict[str, Any]:
-    cost = row.cost_micro_usd
+    cost, billed = row.cost_micro_usd, row.billed_micro_usd
     told = {
         "job": row.job,
         "title": row.title,
@@ -106,6 +107,7 @@ def _told(row: JobRow) -> dict[str, Any]:
         "url": row.url,
         "at_most_usd": row.hold_micro_usd / 1e6,
         "cost_usd": None if cost is None else cost / 1e6,
+        "billed_usd": None if billed is None else billed / 1e6,
         "note": row.note,
     }
     return {name: value for name, value in told.items() if value != "" or name == "message"}

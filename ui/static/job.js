@@ -70,6 +70,7 @@ export function jobView(item, page, { logOpen = false } = {}) {
     setText(note, warned);
     setText(bill, billed(item));
     bill.hidden = !bill.textContent;
+    bill.classList.toggle("error", Boolean(overHold(item.cost)));
     message.hidden = !item.message;
     setText(message, item.message);
     message.classList.toggle("error", MARKS[item.status] === "bad");
@@ -88,7 +89,7 @@ export function jobView(item, page, { logOpen = false } = {}) {
     stop.update();
     const passed = item.status ? (item.seconds ?? 0) : item.startedAt && !item.request.schedule ? Math.max(0, Date.now() / 1000 - item.startedAt) : 0;
     const ahead = !item.status && item.forecast && item.startedAt ? eta(item.forecast, passed) : "";
-    const cost = item.cost ? `${item.cost.settled ? "" : "≤ "}${dollars(item.cost.microUsd)}` : "";
+    const cost = item.cost ? `${item.cost.settled ? "" : "≤ "}${dollars(item.cost.bill?.microUsd ?? item.cost.microUsd)}` : "";
     setText(time, [cost, passed ? seconds(passed) : "", ahead].filter(Boolean).join(" · "));
   }
 
@@ -111,11 +112,18 @@ function place({ where, request }) {
   return `${machines(request)}${kind}`;
 }
 
-/** After the end: what it was held for, what it cost, and how that is known. */
+/** After the end: what it was held for, what it cost, how that is known, and what the bill says. */
 function billed({ status, cost }) {
   if (!status || !cost?.settled || !cost.held) return "";
   const from = source(cost.source);
-  return `It cost ${dollars(cost.microUsd)} of the ${dollars(cost.held)} that were held${from ? `: ${from}` : ""}.`;
+  const reckoned = `It cost ${dollars(cost.microUsd)} of the ${dollars(cost.held)} that were held${from ? `: ${from}` : ""}.`;
+  if (!cost.bill) return reckoned;
+  const { microUsd, message } = cost.bill;
+  return `${reckoned} ${microUsd === null ? message : `The bill says ${dollars(microUsd)}${overHold(cost) ? ", more than was held" : ""}.`}`;
+}
+
+function overHold(cost) {
+  return cost?.bill?.microUsd > cost?.held;
 }
 
 /** What is still to go of a forecast, which is of the whole run from its start. */

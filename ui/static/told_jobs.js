@@ -43,6 +43,12 @@ export const JOB_TELLINGS = {
     story.touch(item);
   },
 
+  job_billed(story, { job, label, micro_usd, message }) {
+    story.money.billed(label, micro_usd, message);
+    story.touch(story.jobs.get(job));
+    story.facets.add("money");
+  },
+
   job_forecast(story, event) {
     const item = story.jobs.get(event.job);
     if (!item) return;

@@ -23,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.doubles.hub.bill import Bill
 from tests.doubles.hub.content import Json
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ class FakeJobs:
         self.replays: Callable[[Sequence[tuple[str, str]]], Sequence[tuple[str, str]]] = list  # order of a replay
         self.sample: Json | None = None  # what the metrics stream tells
         self.page = 100  # jobs of a list's page
+        self.bill = Bill(self)
         self._ids = (f"6a{n:022x}" for n in itertools.count(1))
 
     def now(self) -> float:
@@ -209,6 +211,7 @@ class FakeJobs:
         one = "/api/jobs/{namespace}/{job}"
         schedules = "/api/scheduled-jobs/{namespace}"
         return [
+            Route("/api/settings/billing/usage/jobs", self.bill.answer),
             Route("/api/jobs/hardware", lambda _: self._json(self.hardware)),
             Route("/api/jobs/{namespace}", self._run, methods=["POST"]),
             Route("/api/jobs/{namespace}", self._list),
