@@ -12,6 +12,7 @@ from agent.events import (
     BudgetSet,
     Event,
     JobAlarm,
+    JobBilled,
     JobForecast,
     JobLogged,
     JobSubmitting,
@@ -108,6 +109,42 @@ def test_a_running_job_can_be_stopped_and_says_so_until_it_has_ended(page: Page,
     expect(card.get_by_role("button")).to_have_count(0)
     expect(card.locator(".notice.warning")).to_be_hidden()
     expect(card).to_contain_text("It cost $0.28 of the $0.75 that were held: reckoned from its run time and the price.")
+
+
+def test_what_a_job_was_billed_stands_beside_what_was_reckoned_and_counts(page: Page, session: ToldSession) -> None:
+    reckoned = MoneySettled(hold="label-1", micro_usd=280_000, source="run time and price")
+    ended, *_ = scenes.job_end()
+    session.tell(UserSaid(run="r", text="go"), *scenes.job_start(), ended, reckoned)
+    page.goto(f"./?session={session.id}")
+    card = page.locator("#ml-timeline-place .job")
+    compute = page.locator(".budget .account").nth(1)
+    words = "It cost $0.28 of the $0.75 that were held: reckoned from its run time and the price."
+    expect(card.locator(".job-bill")).to_have_text(words)
+    bill = JobBilled(job=JOB, label="label-1", micro_usd=270_000, minutes=17.0)
+    session.tell(bill, bill, bill.model_copy(update={"micro_usd": 1}))  # only the first counts
+    expect(card.locator(".job-bill")).to_have_text(f"{words} The bill says $0.27.")
+    expect(card.locator(".job-time")).to_contain_text("$0.27")
+    expect(compute).to_contain_text("$0.27 / $5.00")
+    expect(compute).to_contain_text("as billed")
+    expect(compute.locator(".sum")).to_have_attribute("title", "$0.27 spent (as billed). Change the limit")
+
+    _, submitting, submitted = scenes.job_start()
+    assert isinstance(submitting, JobSubmitting)
+    for label, job in (("label-2", "second"), ("label-3", "third")):
+        session.tell(
+            MoneyReserved(hold=label, micro_usd=750_000),
+            submitting.model_copy(update={"label": label}),
+            submitted.model_copy(update={"label": label, "job": job}),
+            ended.model_copy(update={"job": job}),
+            reckoned.model_copy(update={"hold": label}),
+        )
+    session.tell(JobBilled(job="second", label="label-2", micro_usd=900_000))
+    expect(card.nth(1).locator(".job-bill.error")).to_have_text(f"{words} The bill says $0.90, more than was held.")
+    why = "What <b>kettles</b> is billed for a single job cannot be read."
+    session.tell(JobBilled(job="third", label="label-3", micro_usd=None, message=why))
+    expect(card.nth(2).locator(".job-bill")).to_have_text(f"{words} {why}")
+    expect(compute).to_contain_text("$1.45 / $5.00")
+    expect(compute).to_contain_text("partly as billed")
 
 
 def test_a_job_that_nobody_knows_of_is_looked_for_and_one_that_never_was_is_over(
