@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from tools.cards import Answer, Card, Demand, Request
+from tools.cards import Answer, Card, Demand, KeptFile, Request
 
 VERSION = 1  # of the journal format; a reader refuses a newer one
 
@@ -276,6 +276,18 @@ class JobUsed(_Event):
     use: dict[str, float]
 
 
+class JobLeft(_Event):
+    """What lay in an ended job's folder of its bucket. At most one per job; none if it could not be listed."""
+
+    kind: Literal["job_left"] = "job_left"
+    job: str
+    url: str  # the bucket's page
+    folder: str  # in the bucket, the job's own; paths of files are relative to it
+    files: tuple[KeptFile, ...]  # the first 200
+    rest: int = 0  # how many more were seen
+    whole: bool = True  # whether all were seen
+
+
 class JobBilled(_Event):
     """What an ended, settled job cost by the account's bill, which counts from here on. One per job."""
 
@@ -370,7 +382,7 @@ Event = Annotated[
     | ToolStarted | ToolSaid | ToolShowed | ToolEnded
     | ApprovalAsked | ApprovalAnswered
     | BudgetSet | MoneyReserved | MoneySettled | MoneyReleased | MoneyCorrected
-    | JobSubmitting | JobSubmitted | JobLogged | JobEnded | JobBilled | JobUsed | JobForecast | JobAlarm
+    | JobSubmitting | JobSubmitted | JobLogged | JobEnded | JobLeft | JobBilled | JobUsed | JobForecast | JobAlarm
     | ModelChosen | Compacted | Guarded | DemandsSet | Rewound,
     Field(discriminator="kind"),
 ]  # fmt: skip

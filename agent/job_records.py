@@ -9,6 +9,7 @@ from agent.events import (
     Entry,
     JobBilled,
     JobEnded,
+    JobLeft,
     JobLogged,
     JobSubmitted,
     JobSubmitting,
@@ -33,6 +34,7 @@ class Record:
     settled: int | None = None  # micro-dollars; None: the money is still held
     released: bool = False  # nothing was started
     bill: JobBilled | None = None
+    left: JobLeft | None = None
 
     @property
     def open(self) -> bool:
@@ -55,6 +57,8 @@ def records(entries: Iterable[Entry]) -> dict[str, Record]:
                 found[labels[job]].offset = offset
             case JobEnded(job=job) as ended if job in labels:
                 found[labels[job]].ended, found[labels[job]].ended_at = ended, entry.at
+            case JobLeft(job=job) as left if job in labels:
+                found[labels[job]].left = left
             case JobBilled(label=label) as bill if label in found and found[label].bill is None:
                 found[label].bill = bill
             case MoneySettled(hold=label, micro_usd=micro_usd) if label in found:

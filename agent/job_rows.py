@@ -28,6 +28,7 @@ def row(known: SessionJob) -> JobRow:
         cost_micro_usd=known.settled,
         note=known.uncancelled if not end else "",
         billed_micro_usd=known.billed,
+        left=known.left.files if known.left else (),
     )
 
 

@@ -28,6 +28,7 @@ from agent.events import (
     Noticed,
 )
 from agent.job_bills import LATELY, PAUSES, JobBills
+from agent.job_left import tell_left
 from agent.job_records import Record, cost, records
 from agent.job_rows import row, searched_row, url
 from agent.job_usage import tell_usage
@@ -36,6 +37,7 @@ from agent.policy import over_budget
 from agent.session_job import SessionJob
 from tools.cards import Spend
 from tools.desk import Problem, Refused
+from tools.jobs.kept import Kept
 from tools.jobs.metrics import MetricReader, Point
 from tools.jobs.place import JobPlace, JobRow, JobState, Machine, MaybeStarted
 from tools.jobs.prices import Prices
@@ -122,11 +124,14 @@ class Jobs:
                     job.watch.replay(entries)
                     self._watch(job)
                     return
-                job.ended, job.billed = known.ended, known.bill.micro_usd if known.bill else None
+                job.ended, job.left = known.ended, known.left
+                job.billed = known.bill.micro_usd if known.bill else None
                 job.done.set()
                 self._jobs[known.job] = job
-                if known.bill is None and known.ended_at > time.time() - LATELY:
-                    self._bills.expect(job)
+                if known.ended_at > time.time() - LATELY:
+                    threading.Thread(target=tell_left, args=(job, self._emit), daemon=True).start()
+                    if known.bill is None:
+                        self._bills.expect(job)
         elif known.open:
             place = self._place(request)
             if place.settles_seconds:
@@ -270,6 +275,10 @@ class Jobs:
         machine: Machine = opens(job)
         return machine
 
+    def kept(self, job: str) -> Kept:
+        known = self._known(job)
+        return known.place.kept(job, known.label, known.request)
+
     def wait(self, job: str, seconds: float) -> bool:
         return self._known(job).done.wait(seconds)
 
@@ -366,6 +375,7 @@ class Jobs:
         )
         self._emit(job.ended)
         job.settled = self._settle(job.label, job.request, state.seconds, status)
+        tell_left(job, self._emit)
         job.done.set()
         self._bills.expect(job)
 

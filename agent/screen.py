@@ -23,6 +23,7 @@ from agent.events import (
     Guarded,
     JobBilled,
     JobEnded,
+    JobLeft,
     JobLogged,
     JobSubmitted,
     Noticed,
@@ -87,6 +88,8 @@ class Screen:
                 say(f"[magenta]Job {escape(job)}[/] {escape(title)}")
             case JobEnded(job=job, status=status, seconds=seconds):
                 say(f"[magenta]Job {escape(job)} {status}[/] after {seconds:.0f} s")
+            case JobLeft(job=job, files=files, rest=rest, folder=folder):
+                say(f"[magenta]Job {escape(job)}[/] left {len(files) + rest} files in {escape(_plain(folder))}")
             case JobBilled(job=job, micro_usd=None, message=message):
                 say(f"[dim]Job {escape(job)}: {escape(_plain(message))} What was reckoned counts.[/]")
             case JobBilled(job=job, micro_usd=int(billed)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from agent.events import JobEnded
+from agent.events import JobEnded, JobLeft
 from agent.job_watch import JobWatch
 from tools.cards import Spend
 from tools.jobs.place import JobPlace, JobState
@@ -24,6 +24,7 @@ class SessionJob:
     state: JobState = field(default_factory=lambda: JobState("running"))
     ended: JobEnded | None = None
     settled: int | None = None
+    left: JobLeft | None = None  # None: not listed
     billed: int | None = None  # micro-dollars; None: no bill tells
     watch: JobWatch = field(init=False)
     stopped_by: str = ""  # the watchdog's rule

@@ -7,10 +7,11 @@ fields and send no token, and its typed values refuse a whole answer for one odd
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import quote
 
@@ -177,23 +178,41 @@ class Hub:
         return self._call(what, lambda: self._read(what, f"{self.endpoint}{path}", params))
 
     def _read(self, what: str, url: str, params: Sequence[tuple[str, str]]) -> bytes:
-        headers = build_hf_headers(token=self._token or False)
-        deadline = time.monotonic() + _SECONDS_IN_ALL
-        body = bytearray()
-        with get_session().stream("GET", url, params=list(params), headers=headers) as response:
-            for chunk in response.iter_bytes(65536):
-                body += chunk
-                if len(body) > _LIMIT_BYTES:
-                    raise Problem(f"The Hub's answer about {what} is too large.", "Ask for less.")
-                if time.monotonic() > deadline:
-                    raise httpx2.ReadTimeout("too slow in all")
-            _raise_for_status(response, bytes(body))
-        return bytes(body)
+        with self.reading(what, url, params) as (_, pieces):
+            return whole(what, pieces)
+
+    @contextlib.contextmanager
+    def reading(
+        self,
+        what: str,
+        url: str,
+        params: Sequence[tuple[str, str]] = (),
+        seconds: float = _SECONDS_IN_ALL,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[tuple[httpx2.Response, Iterator[bytes]]]:
+        """An answer and its body in pieces, as it comes, all within so many seconds. Raises Problem for what is no success.
+
+        A redirect to another origin is followed without the token: the library's session drops it there.
+        """
+        sent = build_hf_headers(token=self._token or False) | dict(headers or {})
+        deadline, silence = time.monotonic() + seconds, max(0.1, min(15.0, seconds))
+        asked = get_session().stream("GET", url, params=list(params) or None, headers=sent, timeout=silence)
+        with self._in_words(what), asked as response:
+            pieces = _in_time(response, deadline)
+            if not response.is_success:
+                _raise_for_status(response, whole(what, pieces))
+                raise _nonsense(what)
+            yield response, pieces
 
     def _call(self, what: str, work: Callable[[], _T]) -> _T:
-        """Do a request of the library and translate its errors, by type and status, into words."""
-        try:
+        with self._in_words(what):
             return work()
+
+    @contextlib.contextmanager
+    def _in_words(self, what: str) -> Iterator[None]:
+        """Translate errors of the library, by type and status, into words."""
+        try:
+            yield
         except HfHubHTTPError as error:
             raise problem_of(what, error, signed_in=bool(self._token)) from None
         except OfflineModeIsEnabled:
@@ -262,6 +281,24 @@ def _checked(token: str) -> str:
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise Problem("The Hugging Face token has characters that no token has.", "Copy it again from your settings.")
     return token
+
+
+def _in_time(response: httpx2.Response, deadline: float) -> Iterator[bytes]:
+    """As the bytes come, however few: what drips would never fill a larger piece."""
+    for piece in response.iter_bytes():
+        if time.monotonic() > deadline:
+            raise httpx2.ReadTimeout("too slow in all")
+        yield piece
+
+
+def whole(what: str, pieces: Iterator[bytes]) -> bytes:
+    """All of a body, unless it is far too long."""
+    body = bytearray()
+    for piece in pieces:
+        body += piece
+        if len(body) > _LIMIT_BYTES:
+            raise Problem(f"The Hub's answer about {what} is too large.", "Ask for less.")
+    return bytes(body)
 
 
 def _raise_for_status(response: httpx2.Response, body: bytes) -> None:

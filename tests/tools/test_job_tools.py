@@ -84,7 +84,7 @@ def test_the_card_says_who_pays_what_on_which_machine_with_which_token(
         {"type": "dataset", "source": "ada/pets", "mountPath": "/data", "readOnly": True},
         {"type": "bucket", "source": "ada/ml-intern", "mountPath": "/outputs", "readOnly": False, "path": "s1-c1"},
     ]
-    assert hub.jobs.buckets == {"ada/ml-intern": {"visibility": "private"}}
+    assert hub.buckets.made == {"ada/ml-intern": {"visibility": "private"}}
     assert there.body["labels"]["task"] == "sft"
     assert there.body["command"][-1] == "--with=torch"
     assert (result["status"], result["seconds"]) == ("completed", 90)

@@ -30,6 +30,14 @@ _TOKEN = re.compile(r"\b(?:hf_[A-Za-z0-9]{16,}|sk-[\w-]{20,}|gh[pousr]_[A-Za-z0-
 _HIDDEN = "•••"
 
 
+def hidden(text: str, values: Collection[str] = ()) -> str:
+    """A text without what looks like a token, and without these values."""
+    for value in values:
+        if len(value) >= 4:
+            text = text.replace(value, _HIDDEN)
+    return _TOKEN.sub(_HIDDEN, text)
+
+
 class LogFile:
     """Lines of one job, all its machines. For any thread; one process."""
 
@@ -153,7 +161,7 @@ class Follower:
                 return
 
     def _read(self) -> None:
-        hide = [value for value in self._hide() if len(value) >= 4]
+        hide = self._hide()
         seen: Counter[bytes] = Counter()
         for line in self._hub().log(self._namespace, self._job, self._silence, self._stop):
             if self._stop.is_set():
@@ -161,9 +169,7 @@ class Follower:
             if line is None:
                 continue
             stamp, text = line
-            for value in hide:
-                text = text.replace(value, _HIDDEN)
             text = text.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be kept
-            text = _TOKEN.sub(_HIDDEN, text.rstrip("\r\n")).replace("\n", " ")
+            text = hidden(text.rstrip("\r\n"), hide).replace("\n", " ")
             self._log.tell(self._node, stamp, text, seen)
             self.last = time.monotonic()

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from tools.cards import Spend
+from tools.cards import KeptFile, Spend
 from tools.desk import Problem
 
 if TYPE_CHECKING:
     from tools.hub_values import JobBill
+    from tools.jobs.kept import Kept
     from tools.jobs.metrics import Point
     from tools.jobs.prices import Prices
 
@@ -91,6 +92,10 @@ class JobPlace(Protocol):
         """What the job uses now, with units in the names; {} when it does not run or nobody measures."""
         ...
 
+    def kept(self, job: str, label: str, spec: Spend) -> Kept:
+        """The files that it left, or has left so far. Raises Problem when nothing is kept of such a job."""
+        ...
+
     def bill(self, job: str) -> JobBill | None:
         """What an ended job was billed, all its machines and runs together; None while that is not known, or not whole.
 
@@ -120,6 +125,7 @@ class JobRow:
     cost_micro_usd: int | None
     note: str = ""
     billed_micro_usd: int | None = None  # None: no bill tells yet
+    left: tuple[KeptFile, ...] = ()  # what is listed of its bucket's folder, after its end
 
 
 @dataclass(frozen=True)
@@ -175,5 +181,7 @@ class JobsView(Protocol):
     def wait(self, job: str, seconds: float) -> bool: ...  # whether it has ended
 
     def machine(self, job: str) -> Machine: ...  # a sandbox
+
+    def kept(self, job: str) -> Kept: ...  # its files
 
     def cancel(self, job: str) -> None: ...  # raises Problem when it could not be ended; that is tried on

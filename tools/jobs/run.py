@@ -7,6 +7,7 @@ from typing import Any, Literal
 from tools.cards import FileMade, Spend
 from tools.desk import Contract, Desk, Problem
 from tools.jobs import checks
+from tools.jobs.kept import listed
 from tools.jobs.place import JobsView
 
 LOG_TAIL = 4_000  # characters
@@ -54,7 +55,7 @@ def job_run(
         wait: False returns at once; then use job_wait, job_logs.
 
     Returns: A dict: job (str), status ("running", "completed", "failed", "cancelled", "timeout", "lost"), message,
-        exit_code, seconds, log (its end), files, outputs (bucket folder), edited (bool: the user changed the script).
+        exit_code, seconds, log (its end), files, outputs (bucket folder), outputs_files, edited (bool: the user changed the script).
     """
     checks.check_script(script)
     for given in (dependencies, env, secrets, volumes, labels):
@@ -183,5 +184,6 @@ def _ended(desk: Desk, contract: Contract, script: str) -> dict[str, Any]:
         "log": end.log[-LOG_TAIL:],
         "files": list(end.files),
         "outputs": end.outputs,
+        "outputs_files": listed(end.left),
         "edited": contract.request.script != script,
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 from tools.desk import Desk, Problem
 from tools.jobs import checks
+from tools.jobs.kept import listed
 from tools.jobs.noise import folded
 from tools.jobs.place import JobRow, JobsView
 
@@ -66,13 +67,14 @@ def job_metrics(desk: Desk, job: str) -> dict[str, Any]:
 
 
 def job_wait(desk: Desk, job: str, most: str = "10m") -> dict[str, Any]:
-    """Wait for a job's end, at most so long; then as job_status, with log (its last lines)."""
+    """Wait for a job's end, at most so long; then as job_status, with log (its last lines) and outputs_files."""
     view = _view(desk)
     left = float(checks.seconds(most))
     while left > 0 and not view.wait(job, 0.0):
         desk.sleep(min(0.25, left))
         left -= 0.25
-    return _told(view.state(job)) | {"log": job_logs(desk, job, tail=20)}
+    row = view.state(job)
+    return _told(row) | {"log": job_logs(desk, job, tail=20), "outputs_files": listed(row.left)}
 
 
 def job_cancel(desk: Desk, job: str) -> dict[str, Any]:

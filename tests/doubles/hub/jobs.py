@@ -1,4 +1,4 @@
-"""HF Jobs: hardware, run, list, inspect, cancel, log and metrics streams, schedules, buckets.
+"""HF Jobs: hardware, run, list, inspect, cancel, log and metrics streams, schedules.
 
 A test holds a job by its Job: say() a line, end() it, end its log, or cut who listens. plays, if set, does that by
 itself for each new job. The server has a clock of its own (skew), in all that it tells.
@@ -179,7 +179,6 @@ class FakeJobs:
         self.all: dict[str, Job] = {}
         self.hardware: list[Json] = [dict(item) for item in HARDWARE]
         self.schedules: dict[str, Json] = {}
-        self.buckets: dict[str, Json] = {}
         self.plays: Callable[[Job], object] | None = None
         self.skew = 0.0  # seconds that the server's clock is ahead
         self.cancels_take: float | None = 0.0  # seconds from the cancel to the end; None: it never ends
@@ -222,7 +221,6 @@ class FakeJobs:
             Route(schedules, self._schedule, methods=["POST"]),
             Route(schedules, self._schedules),
             Route(f"{schedules}/{{id}}", self._unschedule, methods=["DELETE"]),
-            Route("/api/buckets/{namespace}/{name}", self._bucket, methods=["POST"]),
         ]
 
     def _json(self, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -382,15 +380,6 @@ class FakeJobs:
             return refused
         found = self.schedules.pop(request.path_params["id"], None)
         return self._json({}) if found else self._json({"error": "Scheduled job not found"}, 404)
-
-    async def _bucket(self, request: Request) -> Response:
-        if refused := self._refused(request):
-            return refused
-        name = f"{request.path_params['namespace']}/{request.path_params['name']}"
-        if name in self.buckets:
-            return self._json({"error": "Bucket already exists"}, 409)
-        self.buckets[name] = await request.json()
-        return self._json({"url": f"{self.hub.url}/buckets/{name}"})
 
 
 def _event(value: Json) -> bytes:
