@@ -14,6 +14,7 @@ from agent.events import (
     JobAlarm,
     JobBilled,
     JobForecast,
+    JobLeft,
     JobLogged,
     JobSubmitting,
     JobUsed,
@@ -29,6 +30,7 @@ from tests.doubles import scenes
 from tests.doubles.sessions import ToldSession
 from tests.journeys.test_page_modules import call, modules  # noqa: F401
 from tests.ui.serving import until
+from tools.cards import KeptFile
 
 pytestmark = pytest.mark.journey
 JOB = "69b2c7880357"
@@ -145,6 +147,38 @@ def test_what_a_job_was_billed_stands_beside_what_was_reckoned_and_counts(page: 
     expect(card.nth(2).locator(".job-bill")).to_have_text(f"{words} {why}")
     expect(compute).to_contain_text("$1.45 / $5.00")
     expect(compute).to_contain_text("partly as billed")
+
+
+def test_what_a_job_left_is_listed_with_sizes_and_leads_to_the_hub(page: Page, session: ToldSession) -> None:
+    ended, *_ = scenes.job_end()
+    session.tell(UserSaid(run="r", text="go"), *scenes.job_start(), ended)
+    page.goto(f"./?session={session.id}")
+    card = page.locator("#ml-timeline-place .job")
+    expect(card.locator(".left")).to_be_hidden()
+    names = ["model/weights.safetensors", "<img src=x onerror=alert(1)>.txt", "a?b#c.json", "d", "e", "f"]
+    files = tuple(KeptFile(path=name, bytes=n * 1_000_000) for n, name in enumerate(names))
+    bucket = "https://huggingface.co/buckets/ada/ml-intern"
+    session.tell(JobLeft(job=JOB, url=bucket, folder="s1-c1", files=files, rest=1_300))
+    left = card.locator(".left")
+    expect(left.locator(".left-head")).to_have_text("1,306 files in ada/ml-intern/s1-c1")
+    expect(left.locator(".left-head a")).to_have_attribute("href", bucket)
+    expect(left.locator(".file-row")).to_have_count(4)
+    expect(left.locator(".file-row").nth(1)).to_have_text("<img src=x onerror=alert(1)>.txt1.0 MB")
+    expect(left.locator(".file-row a").nth(2)).to_have_attribute("href", f"{bucket}/resolve/s1-c1%2Fa%3Fb%23c.json")
+    left.get_by_role("button", name="Show all 6").click()
+    expect(left.locator(".file-row")).to_have_count(6)
+    expect(left).to_contain_text("and 1,300 more there")
+
+    page.reload()
+    expect(page.locator("#ml-timeline-place .job .left .file-row")).to_have_count(4)
+    hostile = JobLeft(job=JOB, url="javascript:alert(1)", folder="s1-c1", files=files[:1], whole=False)
+    other = [event.model_copy(update={"label": "label-2", "hold": "label-2"}) for event in scenes.job_start()]
+    session.tell(*other[:2], other[2].model_copy(update={"job": "second"}), ended.model_copy(update={"job": "second"}))
+    session.tell(hostile.model_copy(update={"job": "second"}))
+    second = page.locator("#ml-timeline-place .job").nth(1).locator(".left")
+    expect(second.locator(".file-row")).to_have_count(1)
+    expect(second.locator("a")).to_have_count(0)
+    expect(second).to_contain_text("and more there that were not listed")
 
 
 def test_a_job_that_nobody_knows_of_is_looked_for_and_one_that_never_was_is_over(

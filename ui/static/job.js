@@ -4,6 +4,7 @@ import { fileRow } from "./cards.js";
 import { curve } from "./curve.js";
 import { dot, el, link, setText } from "./dom.js";
 import { stopButton } from "./job_stop.js";
+import { leftView } from "./left.js";
 import { machines, often } from "./spend.js";
 import { usage } from "./usage.js";
 import { dollars, measure, seconds, source } from "./words.js";
@@ -30,11 +31,12 @@ export function jobView(item, page, { logOpen = false } = {}) {
   const log = el("pre", { class: "output log", tabindex: "0", "aria-label": "Log" });
   const logFold = el("details", { class: "fold" }, el("summary", {}, "Log"), log);
   const files = el("div", { class: "files" });
+  const left = el("div", { class: "left" });
   const node = el(
     "section",
     { class: "card job", "aria-label": `Job ${item.title}` },
     el("div", { class: "job-head" }, mark, el("b", {}, item.title || "Job"), id, chip, el("span", { class: "faint" }, place(item)), time),
-    alarms, stop.node, note, chart.node, numbers, bar, forecast, message, bill, logFold, files,
+    alarms, stop.node, note, chart.node, numbers, bar, forecast, message, bill, logFold, files, left,
   );
   logFold.open = logOpen;
   logFold.addEventListener("toggle", () => update());
@@ -79,6 +81,7 @@ export function jobView(item, page, { logOpen = false } = {}) {
       setText(log, item.text.split("\n").slice(-TAIL).join("\n"));
       if (atEnd) toEnd();
     }
+    if (item.left && !left.childElementCount) left.append(...leftView(item));
     if (item.status && !files.childElementCount) {
       files.append(...item.files.map((path) => fileRow({ path, ...page.story.artifacts.get(path) }, page)));
     }

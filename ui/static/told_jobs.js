@@ -2,8 +2,8 @@
 
 import { kept } from "./words.js";
 
-/** use: of its machine, while it runs. searched: nobody knows whether it was started. stopping: asked to. note: the latest warning that names it. */
-const STATE = { status: "", message: "", files: [], searched: false, stopping: false, note: "", use: null };
+/** use: of its machine, while it runs. left: in its bucket. searched: nobody knows whether it was started. stopping: asked to. note: the latest warning that names it. */
+const STATE = { status: "", message: "", files: [], searched: false, stopping: false, note: "", use: null, left: null };
 
 export const JOB_TELLINGS = {
   job_submitting(story, { label, call, request }, at) {
@@ -40,6 +40,13 @@ export const JOB_TELLINGS = {
     if (!item) return;
     item.use = use;
     if (item.step !== undefined && Number.isFinite(use.gpu_percent)) item.points.push({ step: item.step, gpu_percent: use.gpu_percent });
+    story.touch(item);
+  },
+
+  job_left(story, event) {
+    const item = story.jobs.get(event.job);
+    if (!item) return;
+    item.left = event;
     story.touch(item);
   },
 
