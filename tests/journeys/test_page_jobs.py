@@ -142,6 +142,7 @@ def test_what_a_job_was_billed_stands_beside_what_was_reckoned_and_counts(page: 
         )
     session.tell(JobBilled(job="second", label="label-2", micro_usd=900_000))
     expect(card.nth(1).locator(".job-bill.error")).to_have_text(f"{words} The bill says $0.90, more than was held.")
+    expect(compute).to_contain_text("partly as billed")
     why = "What <b>kettles</b> is billed for a single job cannot be read."
     session.tell(JobBilled(job="third", label="label-3", micro_usd=None, message=why))
     expect(card.nth(2).locator(".job-bill")).to_have_text(f"{words} {why}")
@@ -165,7 +166,7 @@ def test_what_a_job_left_is_listed_with_sizes_and_leads_to_the_hub(page: Page, s
     expect(left.locator(".file-row")).to_have_count(4)
     expect(left.locator(".file-row").nth(1)).to_have_text("<img src=x onerror=alert(1)>.txt1.0 MB")
     expect(left.locator(".file-row a").nth(2)).to_have_attribute("href", f"{bucket}/resolve/s1-c1%2Fa%3Fb%23c.json")
-    left.get_by_role("button", name="Show all 6").click()
+    left.get_by_role("button", name="Show the first 6").click()
     expect(left.locator(".file-row")).to_have_count(6)
     expect(left).to_contain_text("and 1,300 more there")
 

@@ -33,6 +33,7 @@ export class Money {
     this.holds.delete(hold);
     if (microUsd !== null) this[known.of].source = source;
     if (microUsd !== null && known.of === "compute") this.holds.set(hold, { ...known, microUsd, settled: true, source });
+    this.#tellSource();
     return known;
   }
 
@@ -42,9 +43,14 @@ export class Money {
     if (!known?.settled || known.bill) return;
     known.bill = { microUsd, message };
     this.compute.spent = Math.max(0, this.compute.spent + (microUsd ?? known.microUsd) - known.microUsd);
-    if (microUsd === null) return;
-    const reckoned = (one) => one.of === "compute" && one.settled && one.microUsd && !Number.isFinite(one.bill?.microUsd);
-    this.compute.source = [...this.holds.values()].some(reckoned) ? "partly billing" : "billing";
+    this.#tellSource();
+  }
+
+  /** Where the sum of compute comes from, once a bill is known of any of it. */
+  #tellSource() {
+    const paid = [...this.holds.values()].filter((one) => one.of === "compute" && one.settled && one.microUsd);
+    const billed = paid.filter((one) => Number.isFinite(one.bill?.microUsd)).length;
+    if (billed) this.compute.source = billed < paid.length ? "partly billing" : "billing";
   }
 
   corrected(of, microUsd, source) {

@@ -17,7 +17,7 @@ export function leftView({ left }) {
   const parts = [el("p", { class: "faint left-head" }, said, link(url, name)), list];
   const others = more ? el("p", { class: "faint" }, whole ? `and ${count(rest)} more there` : "and more there that were not listed") : null;
   if (files.length > FIRST) {
-    const show = button(`Show all ${files.length}`, () => {
+    const show = button(`Show ${rest ? "the first" : "all"} ${files.length}`, () => {
       list.append(...files.slice(FIRST).map((file) => row(file, left)));
       show.replaceWith(others ?? "");
     }, { class: "link" });
