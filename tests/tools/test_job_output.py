@@ -204,6 +204,8 @@ def test_a_secret_in_a_file_is_not_read_to_anybody(hub: FakeHub, sit: Sit) -> No
     assert shown.startswith("••• ••• xxx")
     assert "kettle" not in shown
     assert "k3y" not in shown
+    hub.buckets.put(BUCKET, "s1-c1/full.txt", b"k3y-of-the-kettle " * 100_000)
+    assert not job_output(sit(), job, "full.txt").split("\n[Only")[0].replace("••• ", "")
 
 
 @pytest.mark.parametrize("data", [bytes(range(256)), b"a\0b", b"\xff" * 90_000, "ä".encode()[:1]], ids=len)

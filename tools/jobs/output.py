@@ -18,7 +18,8 @@ from tools.jobs.follow import hidden
 from tools.jobs.kept import Kept
 
 SHOWN = 20_000  # characters of a text
-READ = 4 * SHOWN + 8_192  # bytes of it; more than is shown, so that no secret is cut where it is not known any more
+TAIL = 8_192  # characters before the place where reading ended: a secret that is cut there is not known any more
+READ = 4 * (SHOWN + TAIL)  # bytes
 READ_SECONDS = 30.0
 SAVED = 200_000_000  # bytes
 SAVE_SECONDS = 300.0
@@ -60,6 +61,7 @@ def _text(desk: Desk, kept: Kept, path: str) -> str:
     if "\0" in text:
         raise Problem(f"{path!r} is no text.", "Use save=True, then open it in your code.")
     shown = hidden(text, kept.hide)
+    shown = shown if ended else shown[:-TAIL]
     if ended and len(shown) <= SHOWN:
         return shown
     of = f" of {size:,} bytes" if size is not None else ""
