@@ -40,6 +40,5 @@ class Contract:
                 raise Stopped
         end = job.ended
         assert end is not None  # noqa: S101  # done is set after it
-        return JobEnd(
-            job.job, end.status, end.exit_code, end.seconds, job.tail, end.files, end.message, job.state.outputs
-        )
+        left, outputs = job.left.files if job.left else (), job.state.outputs
+        return JobEnd(job.job, end.status, end.exit_code, end.seconds, job.tail, end.files, end.message, outputs, left)

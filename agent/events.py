@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from tools.cards import Answer, Card, Demand, Request
+from tools.cards import Answer, Card, Demand, KeptFile, Request
 
 VERSION = 1  # of the journal format; a reader refuses a newer one
 
@@ -309,6 +309,29 @@ class JobUsed(_Event):
     use: dict[str, float]
 
 
+class JobLeft(_Event):
+    """What lay in an ended job's folder of its bucket. At most one per job; none if it could not be listed."""
+
+    kind: Literal["job_left"] = "job_left"
+    job: str
+    url: str  # the bucket's page
+    folder: str  # in the bucket, the job's own; paths of files are relative to it
+    files: tuple[KeptFile, ...]  # the first 200
+    rest: int = 0  # how many more were seen
+    whole: bool = True  # whether all were seen
+
+
+class JobBilled(_Event):
+    """What an ended, settled job cost by the account's bill, which counts from here on. One per job."""
+
+    kind: Literal["job_billed"] = "job_billed"
+    job: str
+    label: str
+    micro_usd: int | None  # None: there is no bill for it, so what was settled counts
+    minutes: float | None = None  # that were billed, of all machines and runs
+    message: str = ""  # why there is no bill, in a sentence
+
+
 class JobForecast(_Event):
     """How long the job will take and what it will cost in the end: an 80 % interval from its own steps so far."""
 
@@ -392,14 +415,15 @@ Event = Annotated[
     | ToolStarted | ToolSaid | ToolShowed | ToolEnded
     | ApprovalAsked | ApprovalAnswered
     | BudgetSet | MoneyReserved | MoneySettled | MoneyReleased | MoneyCorrected
-    | JobSubmitting | JobSubmitted | JobLogged | JobTracked | JobMeasured | JobAlerted | JobEnded | JobUsed | JobForecast | JobAlarm
+    | JobSubmitting | JobSubmitted | JobLogged | JobTracked | JobMeasured | JobAlerted | JobUsed | JobForecast | JobAlarm
+    | JobEnded | JobLeft | JobBilled
     | ModelChosen | Compacted | Guarded | DemandsSet | Rewound,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
 DURABLE = (
     UserSaid, RunEnded, ApprovalAsked, ApprovalAnswered, BudgetSet, MoneyReserved, MoneySettled, MoneyReleased,
-    MoneyCorrected, JobSubmitting, JobSubmitted, JobEnded, DemandsSet, Rewound,
+    MoneyCorrected, JobSubmitting, JobSubmitted, JobEnded, JobBilled, DemandsSet, Rewound,
 )  # fmt: skip
 """Events that reach the disk itself (fsync) before anyone is told of them."""
 

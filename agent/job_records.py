@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from agent.events import (
     Entry,
     JobAlerted,
+    JobBilled,
     JobEnded,
+    JobLeft,
     JobLogged,
     JobMeasured,
     JobSubmitted,
@@ -36,8 +38,11 @@ class Record:
     measured: list[Point] = field(default_factory=list)  # by Trackio alone
     alerts: list[JobAlerted] = field(default_factory=list)
     ended: JobEnded | None = None
+    ended_at: float = 0.0  # Unix time, by this machine's clock
     settled: int | None = None  # micro-dollars; None: the money is still held
     released: bool = False  # nothing was started
+    bill: JobBilled | None = None
+    left: JobLeft | None = None
 
     @property
     def open(self) -> bool:
@@ -66,7 +71,11 @@ def records(entries: Iterable[Entry]) -> dict[str, Record]:
             case JobAlerted(job=job) as alerted if job in labels:
                 found[labels[job]].alerts.append(alerted)
             case JobEnded(job=job) as ended if job in labels:
-                found[labels[job]].ended = ended
+                found[labels[job]].ended, found[labels[job]].ended_at = ended, entry.at
+            case JobLeft(job=job) as left if job in labels:
+                found[labels[job]].left = left
+            case JobBilled(label=label) as bill if label in found and found[label].bill is None:
+                found[label].bill = bill
             case MoneySettled(hold=label, micro_usd=micro_usd) if label in found:
                 found[label].settled = micro_usd
             case MoneyReleased(hold=label) if label in found:

@@ -31,6 +31,8 @@ def row(known: SessionJob) -> JobRow:
         note=known.uncancelled if not end else "",
         dashboard=(known.tracked.url or known.tracked.note) if known.tracked else "",
         alerts=tuple(Alert(one.level, one.text, one.step) for one in known.watch.sources.alerts),
+        billed_micro_usd=known.billed,
+        left=known.left.files if known.left else (),
     )
 
 

@@ -27,6 +27,8 @@ from agent.events import (
     MoneySettled,
     Noticed,
 )
+from agent.job_bills import LATELY, PAUSES, JobBills
+from agent.job_left import tell_left
 from agent.job_records import Record, cost, records
 from agent.job_rows import place_name, row, searched_row, url, watched_again, why_ended
 from agent.job_tracking import tell_tracked
@@ -37,6 +39,7 @@ from agent.session_job import SessionJob
 from tools.cards import Foreseen, Spend
 from tools.desk import Problem, Refused
 from tools.jobs import cron
+from tools.jobs.kept import Kept
 from tools.jobs.metrics import MetricReader, Point
 from tools.jobs.place import JobPlace, JobRow, JobState, Machine, MaybeStarted
 from tools.jobs.prices import Prices
@@ -61,6 +64,7 @@ class Jobs:
         payers: Callable[[], tuple[str, ...]] = tuple,
         secrets: Callable[[], tuple[str, ...]] = tuple,
         past: Callable[[], Iterable[Entry]] = tuple,
+        bill_pauses: Sequence[float] = PAUSES,
     ) -> None:
         """places: by Spend.where, and "schedule". reserve(hold, micro_usd): hold the money, or return the ledger it does not fit into.
 
@@ -74,6 +78,7 @@ class Jobs:
         self._unwanted: set[str] = set()  # labels whose job is cancelled when it is found
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self._bills = JobBills(emit, bill_pauses)
 
     # --- starting ---
 
@@ -115,6 +120,8 @@ class Jobs:
             place = self._places.get(place_name(request))
             if place is None and known.open and not known.ended:
                 self._place(request)
+            if known.open and known.ended:
+                known.settled = self._settle(label, request, known.ended.seconds, known.ended.status)
             if place is not None:
                 job = SessionJob.known(label, known.job, request, place, known)
                 if known.open and not known.ended:
@@ -126,8 +133,10 @@ class Jobs:
                 job.watch.sources.keep(known.measured)
                 job.done.set()
                 self._jobs[known.job] = job
-            if known.open and known.ended:
-                self._settle(label, request, known.ended.seconds, known.ended.status)
+                if known.ended_at > time.time() - LATELY:
+                    threading.Thread(target=tell_left, args=(job, self._emit), daemon=True).start()
+                    if known.bill is None:
+                        self._bills.expect(job)
         elif known.open:
             place = self._place(request)
             if place.settles_seconds:
@@ -221,6 +230,7 @@ class Jobs:
     def close(self) -> None:
         """Stop following; the jobs themselves go on."""
         self._closing.set()
+        self._bills.close()
         for place in self._places.values():
             place.close()
 
@@ -271,6 +281,10 @@ class Jobs:
 
     def foresee(self, job: str, request: Spend) -> Foreseen:
         return foreseen(self._past(), job, self._known(job).request, request)
+
+    def kept(self, job: str) -> Kept:
+        known = self._known(job)
+        return known.place.kept(job, known.label, known.request)
 
     def wait(self, job: str, seconds: float) -> bool:
         return self._known(job).done.wait(seconds)
@@ -368,7 +382,9 @@ class Jobs:
         )
         self._emit(job.ended)
         job.settled = self._settle(job.label, job.request, state.seconds, status)
+        tell_left(job, self._emit)
         job.done.set()
+        self._bills.expect(job)
 
     def _settle(self, label: str, request: Spend, seconds: float, status: EndStatus) -> int:
         micro_usd, source = cost(request, seconds, status)

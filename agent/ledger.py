@@ -2,6 +2,7 @@
 
 Two accounts: what jobs and machines cost (compute), and what model calls cost (thinking). free = limit - held - spent.
 A hold is the most a thing can cost; settling replaces it by what it did cost. A budget for both together bounds them.
+What a job was settled at is replaced once more when its bill comes. That alone can pass a limit: the money is spent.
 """
 
 from __future__ import annotations
@@ -10,7 +11,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from agent.events import BudgetSet, Entry, Event, MoneyCorrected, MoneyReleased, MoneyReserved, MoneySettled, Of
+from agent.events import (
+    BudgetSet,
+    Entry,
+    Event,
+    JobBilled,
+    MoneyCorrected,
+    MoneyReleased,
+    MoneyReserved,
+    MoneySettled,
+    Of,
+)
 
 CENT = 10_000  # micro-dollars: what a person reads and agrees to
 THINKING_LIMIT = 500_000  # micro-dollars that a session may spend on model calls before anybody is asked
@@ -34,6 +45,7 @@ class Ledger:
     total: int | None = None  # for both together; None: each has its own limit only
     reservations: int = 0  # so far, for ids that are unique
     calls: int = 0  # of models that were charged
+    unbilled: Mapping[str, int] = field(default_factory=dict)  # compute that was settled, until its bill comes
 
     @property
     def committed(self) -> int:
@@ -51,7 +63,7 @@ class Ledger:
 
 
 def after(ledger: Ledger, event: Event) -> Ledger:
-    """The ledger once event has happened. A repeated hold, settlement or release changes nothing."""
+    """The ledger once event has happened. A repeated hold, settlement, release or bill changes nothing."""
     match event:
         case BudgetSet(micro_usd=limit, of=of):
             return _limited(ledger, of, limit)
@@ -61,7 +73,13 @@ def after(ledger: Ledger, event: Event) -> Ledger:
             return _with(ledger, of, replace(account, holds={**account.holds, hold: micro_usd}))
         case MoneySettled(hold=hold, micro_usd=micro_usd):
             calls = ledger.calls + (hold in ledger.thinking.holds)
-            return replace(_freed(ledger, hold, micro_usd), calls=calls)
+            settled = {hold: micro_usd} if hold in ledger.compute.holds else {}
+            return replace(_freed(ledger, hold, micro_usd), calls=calls, unbilled={**ledger.unbilled, **settled})
+        case JobBilled(label=label, micro_usd=micro_usd) if label in ledger.unbilled:
+            unbilled = {name: cost for name, cost in ledger.unbilled.items() if name != label}
+            change = 0 if micro_usd is None else micro_usd - ledger.unbilled[label]
+            spent = max(0, ledger.compute.spent + change)
+            return replace(ledger, compute=replace(ledger.compute, spent=spent), unbilled=unbilled)
         case MoneyReleased(hold=hold):
             return _freed(ledger, hold, 0)
         case MoneyCorrected(micro_usd=micro_usd, of=of):

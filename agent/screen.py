@@ -23,7 +23,9 @@ from agent.events import (
     Entry,
     Guarded,
     JobAlerted,
+    JobBilled,
     JobEnded,
+    JobLeft,
     JobLogged,
     JobSubmitted,
     JobTracked,
@@ -98,6 +100,12 @@ class Screen:
                 say(f"[magenta]Job {escape(job)}[/] [bold]{level}[/]: {escape(_plain(text))}{at}")
             case JobEnded(job=job, status=status, seconds=seconds):
                 say(f"[magenta]Job {escape(job)} {status}[/] after {seconds:.0f} s")
+            case JobLeft(job=job, files=files, rest=rest, folder=folder):
+                say(f"[magenta]Job {escape(job)}[/] left {len(files) + rest} files in {escape(_plain(folder))}")
+            case JobBilled(job=job, micro_usd=None, message=message):
+                say(f"[dim]Job {escape(job)}: {escape(_plain(message))} What was reckoned counts.[/]")
+            case JobBilled(job=job, micro_usd=int(billed)):
+                say(f"[magenta]Job {escape(job)}[/] was billed at {usd(billed)}")
             case DemandsSet(demands=demands):
                 say(f"[dim]Pinned: {escape(_plain('; '.join(one.text for one in demands))) or 'nothing'}[/]")
             case Rewound():

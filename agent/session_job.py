@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from agent.events import JobEnded, JobTracked
+from agent.events import JobEnded, JobLeft, JobTracked
 from agent.job_records import Record
 from agent.job_watch import JobWatch
 from tools.cards import Spend
@@ -25,6 +25,8 @@ class SessionJob:
     state: JobState = field(default_factory=lambda: JobState("running"))
     ended: JobEnded | None = None
     settled: int | None = None
+    left: JobLeft | None = None  # None: not listed
+    billed: int | None = None  # micro-dollars; None: no bill tells
     watch: JobWatch = field(init=False)
     stopped_for: str = ""  # what the watchdog saw
     uncancelled: str = ""  # why it could not be cancelled, while that is so
@@ -38,5 +40,6 @@ class SessionJob:
     def known(cls, label: str, job: str, request: Spend, place: JobPlace, record: Record) -> SessionJob:
         """One that the journal knows."""
         found = cls(label, job, request, place, record.offset, record.mark, record.tracked, settled=record.settled)
-        found.ended = record.ended
+        found.ended, found.left = record.ended, record.left
+        found.billed = record.bill.micro_usd if record.bill else None
         return found

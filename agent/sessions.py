@@ -13,6 +13,7 @@ from pathlib import Path
 
 from agent.branches import standing
 from agent.events import Entry, RunEnded, UserSaid
+from agent.job_bills import LATELY
 from agent.journal import Header, Journal, read_header
 from agent.minds import Minds, ModelFacts, Wish, selected
 from agent.models.menu import Menu as Menu
@@ -131,7 +132,7 @@ class Sessions:
                 open_job = data.count(b'"kind":"job_submitting"') > data.count(b'"kind":"job_ended"')
                 if b'"where":"sandbox"' in data:
                     self._renters.add(read_header(path).owner)
-                if open_run or open_job:
+                if open_run or open_job or _awaits_bills(path, data):
                     self.open(path.stem, read_header(path).owner)
             except (Problem, OSError) as error:
                 log.warning("session %s cannot be recovered: %s", path.stem, error)
@@ -248,6 +249,13 @@ class Sessions:
         self._summaries[path.stem] = (key, summary)
         session = self._open.get(path.stem)
         return replace(summary, state=session.state or summary.state) if session else summary
+
+
+def _awaits_bills(path: Path, data: bytes) -> bool:
+    """Whether a job on Hugging Face may have ended lately whose bill nobody has seen."""
+    unbilled = data.count(b'"kind":"job_ended"') > data.count(b'"kind":"job_billed"')
+    paid = re.search(rb'"price_micro_usd_per_hour":[1-9]', data) is not None
+    return unbilled and paid and path.stat().st_mtime > time.time() - LATELY
 
 
 def _summarised(path: Path) -> Summary:

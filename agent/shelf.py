@@ -13,7 +13,7 @@ from tools.desk import Problem
 
 
 class Shelf:
-    """uploads/ holds the user's files, jobs/ what jobs left; work/ belongs to generated code."""
+    """uploads/ holds the user's files and what was fetched for generated code, jobs/ what jobs left; work/ belongs to generated code."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

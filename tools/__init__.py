@@ -10,6 +10,7 @@ from tools.demand import demand
 from tools.jobs import job_cancel, job_logs, job_metrics, job_run, job_status, job_wait, jobs_list
 from tools.jobs.boxes import sandbox_file, sandbox_run
 from tools.jobs.hardware import hardware
+from tools.jobs.output import job_output
 from tools.papers import paper_outline, paper_read, papers_search
 from tools.plan import plan
 from tools.search import hub_info, hub_search
@@ -26,6 +27,7 @@ TOOLS: tuple[Callable[..., Any], ...] = (
     job_status,
     job_logs,
     job_metrics,
+    job_output,
     job_wait,
     job_cancel,
     jobs_list,
@@ -38,7 +40,7 @@ TOOLS: tuple[Callable[..., Any], ...] = (
 )
 
 NEED_A_PLACE: frozenset[Callable[..., Any]] = frozenset(
-    {job_run, job_status, job_logs, job_metrics, job_wait, job_cancel, jobs_list}
+    {job_run, job_status, job_logs, job_metrics, job_output, job_wait, job_cancel, jobs_list}
 )
 """Of no use where no job can run."""
 

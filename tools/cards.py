@@ -75,6 +75,13 @@ class PlanMade(_Value):
     todos: tuple[Todo, ...]
 
 
+class KeptFile(_Value):
+    """A file that a job left, below the job's own folder."""
+
+    path: str
+    bytes: int
+
+
 class FileMade(_Value):
     """A file that the work produced. path is inside the session's own folder."""
 

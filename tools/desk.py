@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, overload
 
-from tools.cards import Answer, Card, Delete, Demand, Question, Spend
+from tools.cards import Answer, Card, Delete, Demand, KeptFile, Question, Spend
 
 if TYPE_CHECKING:
     from tools.hub import HubReader, HubWriter
@@ -51,6 +51,7 @@ class JobEnd:
     files: tuple[str, ...]
     message: str = ""
     outputs: str = ""  # where else it left something: a bucket's folder
+    left: tuple[KeptFile, ...] = ()  # the files there, as far as they are listed
 
 
 class Contract(Protocol):

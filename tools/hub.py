@@ -7,10 +7,11 @@ fields and send no token, and its typed values refuse a whole answer for one odd
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import quote
 
@@ -27,7 +28,7 @@ from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import default_client_factory, hf_raise_for_status, parse_ratelimit_headers
 
 from tools.desk import Problem
-from tools.hub_values import KINDS, Account, Bill, Kind, PaperFacts, Repo
+from tools.hub_values import KINDS, Account, Bill, JobBill, Kind, PaperFacts, Repo
 
 __all__ = ["KINDS", "Account", "Hub", "HubReader", "HubWriter", "Kind", "NotThere", "PaperFacts", "Repo", "WritableHub"]
 
@@ -38,6 +39,10 @@ _T = TypeVar("_T")
 
 class NotThere(Problem):
     """The Hub has no such thing, or does not let this user know of it."""
+
+
+class NotAllowed(Problem):
+    """This token may not do it, and asking again does not help."""
 
 
 class HubReader(Protocol):
@@ -105,6 +110,22 @@ class Hub:
         what = "the bill for model calls"
         return Bill.read(self._json(what, "/api/settings/billing/usage-by-inference-session"), session)
 
+    def jobs_bill(self) -> dict[str, JobBill]:
+        """What the bill of the token's own account says of its jobs of this period, by id.
+
+        Raises NotAllowed when the token may not read it, and a plain Problem while nobody is signed in.
+        """
+        what = "the bill for jobs"
+        if not self._token:
+            raise Problem("Nobody is signed in.", "Sign in with Hugging Face, or set HF_TOKEN.")
+        try:
+            said = self._json(what, "/api/settings/billing/usage/jobs")
+        except NotThere as problem:
+            raise NotAllowed(problem.message, problem.hint) from None
+        if isinstance(said, dict) and said.get("hasAccess") is False:
+            raise NotAllowed("Your token may not read the bill for jobs.", "Use one with the scope read-billing.")
+        return JobBill.read(said)
+
     def search(self, kind: Kind, query: str, limit: int) -> list[Repo]:
         """Find repositories, the Hub's best first; for Spaces by meaning, and only those that run."""
         what = f"the search for {query!r}"
@@ -157,23 +178,41 @@ class Hub:
         return self._call(what, lambda: self._read(what, f"{self.endpoint}{path}", params))
 
     def _read(self, what: str, url: str, params: Sequence[tuple[str, str]]) -> bytes:
-        headers = build_hf_headers(token=self._token or False)
-        deadline = time.monotonic() + _SECONDS_IN_ALL
-        body = bytearray()
-        with get_session().stream("GET", url, params=list(params), headers=headers) as response:
-            for chunk in response.iter_bytes(65536):
-                body += chunk
-                if len(body) > _LIMIT_BYTES:
-                    raise Problem(f"The Hub's answer about {what} is too large.", "Ask for less.")
-                if time.monotonic() > deadline:
-                    raise httpx2.ReadTimeout("too slow in all")
-            _raise_for_status(response, bytes(body))
-        return bytes(body)
+        with self.reading(what, url, params) as (_, pieces):
+            return whole(what, pieces)
+
+    @contextlib.contextmanager
+    def reading(
+        self,
+        what: str,
+        url: str,
+        params: Sequence[tuple[str, str]] = (),
+        seconds: float = _SECONDS_IN_ALL,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[tuple[httpx2.Response, Iterator[bytes]]]:
+        """An answer and its body in pieces, as it comes, all within so many seconds. Raises Problem for what is no success.
+
+        A redirect to another origin is followed without the token: the library's session drops it there.
+        """
+        sent = build_hf_headers(token=self._token or False) | dict(headers or {})
+        deadline, silence = time.monotonic() + seconds, max(0.1, min(15.0, seconds))
+        asked = get_session().stream("GET", url, params=list(params) or None, headers=sent, timeout=silence)
+        with self._in_words(what), asked as response:
+            pieces = _in_time(response, deadline)
+            if not response.is_success:
+                _raise_for_status(response, whole(what, pieces))
+                raise _nonsense(what)
+            yield response, pieces
 
     def _call(self, what: str, work: Callable[[], _T]) -> _T:
-        """Do a request of the library and translate its errors, by type and status, into words."""
-        try:
+        with self._in_words(what):
             return work()
+
+    @contextlib.contextmanager
+    def _in_words(self, what: str) -> Iterator[None]:
+        """Translate errors of the library, by type and status, into words."""
+        try:
+            yield
         except HfHubHTTPError as error:
             raise problem_of(what, error, signed_in=bool(self._token)) from None
         except OfflineModeIsEnabled:
@@ -244,6 +283,24 @@ def _checked(token: str) -> str:
     return token
 
 
+def _in_time(response: httpx2.Response, deadline: float) -> Iterator[bytes]:
+    """As the bytes come, however few: what drips would never fill a larger piece."""
+    for piece in response.iter_bytes():
+        if time.monotonic() > deadline:
+            raise httpx2.ReadTimeout("too slow in all")
+        yield piece
+
+
+def whole(what: str, pieces: Iterator[bytes]) -> bytes:
+    """All of a body, unless it is far too long."""
+    body = bytearray()
+    for piece in pieces:
+        body += piece
+        if len(body) > _LIMIT_BYTES:
+            raise Problem(f"The Hub's answer about {what} is too large.", "Ask for less.")
+    return bytes(body)
+
+
 def _raise_for_status(response: httpx2.Response, body: bytes) -> None:
     """Let the library choose the error's type. It reads the body again, so it gets a response that was not streamed."""
     headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() != "content-encoding"]
@@ -267,13 +324,13 @@ def problem_of(what: str, error: HfHubHTTPError, *, signed_in: bool) -> Problem:
         return NotThere(f"The Hub has no {what}, or does not show it to you.", hint)
     match status:
         case 401:
-            return Problem(f"The Hub wants a valid token for {what}.", "Sign in again, or set a new HF_TOKEN.")
+            return NotAllowed(f"The Hub wants a valid token for {what}.", "Sign in again, or set a new HF_TOKEN.")
         case 402:
             return Problem(
                 f"The Hub wants to be paid for {what}: {said or 'no reason given'}.", "Add credits or a plan."
             )
         case 403:
-            return Problem(
+            return NotAllowed(
                 f"Your token may not do this with {what}: {said or 'no reason given'}.", "Use another token."
             )
         case 429:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Literal, get_args
 
@@ -31,6 +32,51 @@ class Bill:
                 if isinstance(cost, int | float) and 0 <= cost < 1e9 and isinstance(count, int):
                     known, cents, requests = True, cents + Decimal(str(cost)), requests + count
         return cls(int((cents * 10_000).to_integral_value(ROUND_CEILING)), requests) if known else None
+
+
+@dataclass(frozen=True)
+class JobBill:
+    """What the account's bill says of a job so far. whole: it knows the job's end, so that no more is to come."""
+
+    micro_usd: int
+    minutes: float | None  # that were billed; None: it does not say
+    whole: bool
+
+    @classmethod
+    def read(cls, said: Any) -> dict[str, JobBill]:
+        """The jobs of the account's usage in the current period, by id; what makes no sense in it is passed over.
+
+        What cannot be the whole cost is not whole: a job without an end, one that began in the period before, one that
+        ran and cost nothing yet, and one that is told twice in different words.
+        """
+        usage = said.get("usage") if isinstance(said, dict) else None
+        since = _moment(usage.get("periodStart")) if isinstance(usage, dict) else None
+        found: dict[str, JobBill] = {}
+        for one in _list_in(usage, "jobDetails"):
+            id, cost = _mapping(one).get("jobId"), _amount(_mapping(one).get("totalCostMicroUsd"))
+            if not isinstance(id, str) or not id or cost is None:
+                continue
+            began, minutes = _moment(one.get("startedAt")), _amount(one.get("totalMinutes"))
+            before = since is not None and began is not None and began < since
+            whole = _moment(one.get("completedAt")) is not None and not before and bool(cost or not minutes)
+            bill = cls(
+                int(cost.to_integral_value(ROUND_CEILING)), None if minutes is None else round(float(minutes), 2), whole
+            )
+            found[id] = bill if found.get(id, bill) == bill else replace(bill, whole=False)
+        return found
+
+
+def _amount(value: Any) -> Decimal | None:
+    ok = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12
+    return Decimal(str(value)) if ok else None
+
+
+def _moment(value: Any) -> float | None:
+    """Unix time of an ISO date; None for what is none."""
+    try:
+        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _list_in(said: Any, name: str) -> list[Any]:

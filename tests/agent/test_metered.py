@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent.books import Books
-from agent.events import BudgetSet, Entry, Event, MoneyReleased, MoneyReserved, MoneySettled
+from agent.events import BudgetSet, Entry, Event, JobBilled, MoneyReleased, MoneyReserved, MoneySettled
 from agent.ledger import THINKING_LIMIT
 from agent.metered import (
     BROKE_OFF,
@@ -232,6 +232,8 @@ class Trace:
         self.owed: dict[str, int] = {}  # hold -> what the provider's usage says
         self.replies: list[Iterator[Delta]] = []
         self.jobs: dict[str, int] = {}  # label -> the most it can cost
+        self.settled: dict[str, int] = {}  # label -> what it cost, or was billed
+        self.over = 0  # what bills may have brought above any limit
         self.start()
         if dice.random() < 0.5:
             self.books.set_budget(dice.randrange(0, 3_000), dice.choice(["thinking", "both", "compute"]))
@@ -249,7 +251,9 @@ class Trace:
 
     def live(self) -> None:
         for _ in range(self.dice.randrange(2, 9)):
-            self.dice.choice((self.ask, self.hear, self.hear, self.hear, self.job, self.crash, self.budget))()
+            self.dice.choice(
+                (self.ask, self.hear, self.hear, self.hear, self.job, self.bill, self.crash, self.budget)
+            )()
             self.check()
         self.crash()
         self.check()
@@ -292,10 +296,24 @@ class Trace:
             label = self.dice.choice(list(self.jobs))
             cost = self.dice.randrange(0, self.jobs.pop(label) + 1)
             self.books.emit(MoneySettled(hold=label, micro_usd=cost) if cost else MoneyReleased(hold=label))
+            if cost:
+                self.settled[label] = cost
             return
         label, most = f"job-{len(self.events)}", self.dice.randrange(0, 2_000)
         if self.books.reserve(label, most) is None:
             self.jobs[label] = most
+
+    def bill(self) -> None:
+        """A bill comes for any job: one that never was, one that still runs, one that is over, and some twice."""
+        label = self.dice.choice([*self.jobs, *self.settled, "never"])
+        known = any(isinstance(event, JobBilled) and event.label == label for event in self.events)
+        amount = self.dice.choice([None, self.dice.randrange(0, 3_000)])
+        if label in self.jobs:
+            return  # only what is settled is asked for
+        self.books.emit(JobBilled(job="x", label=label, micro_usd=amount))
+        if label in self.settled and not known and amount is not None:
+            self.over += max(0, amount - self.settled[label])
+            self.settled[label] = amount
 
     def budget(self) -> None:
         try:
@@ -315,10 +333,12 @@ class Trace:
         ledger = self.books.ledger
         for of in ("compute", "thinking"):
             account = ledger.account(of)
-            assert account.spent + account.held <= account.limit, (of, ledger, self.events)
+            billed = self.over if of == "compute" else 0
+            assert account.spent + account.held <= account.limit + billed, (of, ledger, self.events)
+        assert ledger.compute.spent == sum(self.settled.values()), "a bill lost money or counted it twice"
         if ledger.total is not None:
             used = sum(account.spent + account.held for account in (ledger.compute, ledger.thinking))
-            assert used <= ledger.total, (ledger, self.events)
+            assert used <= ledger.total + self.over, (ledger, self.events)
         began, over = list[str](), list[str]()
         for event in self.events:
             if isinstance(event, MoneyReserved):

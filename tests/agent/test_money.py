@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.events import BudgetSet, Event, MoneyReleased, MoneyReserved, MoneySettled
+from agent.events import BudgetSet, Event, JobBilled, MoneyReleased, MoneyReserved, MoneySettled
 from agent.ledger import Account, Ledger, after
 from agent.policy import judge, usd
 from agent.settings import micro_usd
@@ -43,6 +43,35 @@ def test_settling_or_releasing_twice_changes_nothing() -> None:
     events: list[Event] = [BudgetSet(micro_usd=10), MoneyReserved(hold="a", micro_usd=8)]
     end = MoneySettled(hold="a", micro_usd=3)
     assert fold(*events, end) == fold(*events, end, end) == fold(*events, end, MoneyReleased(hold="a"))
+
+
+def test_a_bill_replaces_what_was_settled_once() -> None:
+    settled: list[Event] = [
+        BudgetSet(micro_usd=10),
+        MoneyReserved(hold="a", micro_usd=8),
+        MoneySettled(hold="a", micro_usd=3),
+    ]
+    bill = JobBilled(job="j", label="a", micro_usd=9)
+    other = bill.model_copy(update={"micro_usd": 1})
+    assert fold(*settled, bill).compute.spent == 9
+    assert fold(*settled, bill, other, bill) == fold(*settled, bill)
+    assert fold(*settled, JobBilled(job="j", label="a", micro_usd=None), bill).compute.spent == 3
+
+
+def test_a_bill_above_the_hold_may_pass_the_limit_and_then_nothing_fits() -> None:
+    bill = JobBilled(job="j", label="a", micro_usd=12)
+    ledger = fold(
+        BudgetSet(micro_usd=10), MoneyReserved(hold="a", micro_usd=8), MoneySettled(hold="a", micro_usd=8), bill
+    )
+    assert ledger.free("compute") == -2
+
+
+def test_a_bill_of_what_runs_or_never_was_changes_nothing() -> None:
+    open_: list[Event] = [BudgetSet(micro_usd=10), MoneyReserved(hold="a", micro_usd=8)]
+    for label in ("a", "b"):
+        assert fold(*open_, JobBilled(job="j", label=label, micro_usd=9)) == fold(*open_)
+    released = [*open_, MoneyReleased(hold="a")]
+    assert fold(*released, JobBilled(job="j", label="a", micro_usd=9)) == fold(*released)
 
 
 @given(

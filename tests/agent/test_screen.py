@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.events import ApprovalAsked, Compacted, Entry, Event, Guarded, JobAlerted, JobTracked
+from agent.events import ApprovalAsked, Compacted, Entry, Event, Guarded, JobAlerted, JobBilled, JobTracked
 from agent.screen import Screen
 from tests.doubles.jobs import spend
 from tools.cards import Foreseen
@@ -51,3 +51,10 @@ def test_the_terminal_tells_of_dashboards_and_alerts(capsys: pytest.CaptureFixtu
     assert shown(capsys, JobTracked(job="j", note="There is [none].")) == "Job j There is [none]."
     alerted = JobAlerted(job="j", level="warn", text="[red]odd\x1b[2J", step=3)
     assert shown(capsys, alerted) == "Job j warn: [red]odd[2J (step 3)"
+
+
+def test_the_terminal_tells_what_a_job_was_billed_or_why_nobody_knows(capsys: pytest.CaptureFixture[str]) -> None:
+    billed = JobBilled(job="ada/1", label="l", micro_usd=270_000)
+    assert shown(capsys, billed) == "Job ada/1 was billed at $0.27"
+    none = JobBilled(job="ada/1", label="l", micro_usd=None, message="What [b]x[/] is billed cannot be read.")
+    assert shown(capsys, none) == "Job ada/1: What [b]x[/] is billed cannot be read. What was reckoned counts."

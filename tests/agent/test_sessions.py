@@ -9,6 +9,7 @@ import pytest
 from agent.events import (
     ApprovalAsked,
     Event,
+    JobBilled,
     JobEnded,
     JobSubmitted,
     JobSubmitting,
@@ -171,6 +172,29 @@ def test_a_job_goes_on_when_the_app_is_closed(tmp_path: Path) -> None:
     sessions.recover()
     assert wait_for(sessions.open(name, "local"), JobEnded).status == "completed"
     sessions.close()
+
+
+def test_a_job_that_ended_lately_without_a_bill_is_looked_after_again(tmp_path: Path) -> None:
+    billed = JobBilled(job="ada/1", label="l", micro_usd=5)
+    for price, more, held in ((60, [], True), (60, [billed], False), (0, [], False)):
+        request = Spend(title="T", where="jobs", script="1", timeout_seconds=60, price_micro_usd_per_hour=price)
+        left: list[Event] = [
+            MoneyReserved(hold="l", micro_usd=request.hold_micro_usd),
+            JobSubmitting(label="l", call="c1", request=request),
+            JobSubmitted(label="l", job="ada/1", call="c1", where="jobs", title="T"),
+            JobEnded(job="ada/1", status="completed", seconds=1.0),
+            MoneySettled(hold="l", micro_usd=request.hold_micro_usd),
+            *more,
+        ]
+        name = f"session-{price}-{len(more)}"
+        sessions = crashed(tmp_path, *left, session=name)
+        sessions.recover()
+        if held:  # whoever has it open keeps others out
+            with pytest.raises(Problem):
+                Journal(tmp_path / "sessions" / f"{name}.jsonl")
+        else:
+            Journal(tmp_path / "sessions" / f"{name}.jsonl").close()
+        sessions.close()
 
 
 @pytest.mark.parametrize("id", ["nosuch-session", "../../etc/passwd", "", "a" * 500, "x\x00y"])

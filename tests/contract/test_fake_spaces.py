@@ -47,8 +47,9 @@ def test_the_library_itself_reads_the_fakes_spaces_and_buckets(hub: FakeHub) -> 
     api.create_bucket("ada/x", private=True)
     info = api.bucket_info("ada/x")
     assert (info.private, info.total_files) == (True, 0)
-    hub.spaces.bucket_files["ada/x"] = ["trackio/a/b.jsonl", "c.txt"]
-    assert [entry.path for entry in api.list_bucket_tree("ada/x")] == ["trackio", "c.txt"]
+    hub.buckets.put("ada/x", "trackio/a/b.jsonl", b"{}")
+    hub.buckets.put("ada/x", "c.txt", b"c")
+    assert [entry.path for entry in api.list_bucket_tree("ada/x")] == ["c.txt", "trackio"]
     volume = Volume(type="bucket", source="ada/x", mount_path="/data")
     api.create_repo("ada/x", repo_type="space", private=True, space_sdk="gradio", space_volumes=[volume])
     api.create_commit(

@@ -11,6 +11,7 @@ from typing import TypeVar
 from agent.books import Books
 from agent.contract import Contract
 from agent.events import Entry, Event
+from agent.job_bills import PAUSES
 from agent.jobs import Jobs
 from tests.doubles.hub import FakeHub
 from tools.cards import Spend
@@ -65,7 +66,9 @@ class Places:
         settles: float = 60.0,
         secrets: dict[str, str] | None = None,
         budget: int = BUDGET,
+        bill_pauses: Sequence[float] = PAUSES,
     ) -> None:
+        self.bill_pauses = bill_pauses
         self.fake, self.folder, self.pace, self.settles, self.secrets = hub, folder, pace, settles, secrets or {}
         self.token, self.entries = token, list(entries)
         self.crash_at: Callable[[Event], bool] = lambda _: False
@@ -86,6 +89,7 @@ class Places:
             lambda: self.client().payers(),
             lambda: tuple(self.secrets),
             lambda: list(self.entries),
+            bill_pauses=bill_pauses,
         )
         if entries:
             self.jobs.resume(self.entries)
@@ -103,7 +107,14 @@ class Places:
         self.jobs.close()
         past = self.entries if entries is None else list(entries)
         return Places(
-            self.fake, self.folder, past, token=self.token, pace=self.pace, settles=self.settles, secrets=self.secrets
+            self.fake,
+            self.folder,
+            past,
+            token=self.token,
+            pace=self.pace,
+            settles=self.settles,
+            secrets=self.secrets,
+            bill_pauses=self.bill_pauses,
         )
 
     def events(self, kind: type[E]) -> list[E]:

@@ -13,7 +13,9 @@ from agent.events import (
     Event,
     JobAlarm,
     JobAlerted,
+    JobBilled,
     JobForecast,
+    JobLeft,
     JobLogged,
     JobMeasured,
     JobSubmitting,
@@ -31,6 +33,7 @@ from tests.doubles import scenes
 from tests.doubles.sessions import ToldSession
 from tests.journeys.test_page_modules import call, modules  # noqa: F401
 from tests.ui.serving import until
+from tools.cards import KeptFile
 
 pytestmark = pytest.mark.journey
 JOB = "69b2c7880357"
@@ -149,6 +152,75 @@ def test_a_running_job_can_be_stopped_and_says_so_until_it_has_ended(page: Page,
     expect(card.get_by_role("button")).to_have_count(0)
     expect(card.locator(".notice.warning")).to_be_hidden()
     expect(card).to_contain_text("It cost $0.28 of the $0.75 that were held: reckoned from its run time and the price.")
+
+
+def test_what_a_job_was_billed_stands_beside_what_was_reckoned_and_counts(page: Page, session: ToldSession) -> None:
+    reckoned = MoneySettled(hold="label-1", micro_usd=280_000, source="run time and price")
+    ended, *_ = scenes.job_end()
+    session.tell(UserSaid(run="r", text="go"), *scenes.job_start(), ended, reckoned)
+    page.goto(f"./?session={session.id}")
+    card = page.locator("#ml-timeline-place .job")
+    compute = page.locator(".budget .account").nth(1)
+    words = "It cost $0.28 of the $0.75 that were held: reckoned from its run time and the price."
+    expect(card.locator(".job-bill")).to_have_text(words)
+    bill = JobBilled(job=JOB, label="label-1", micro_usd=270_000, minutes=17.0)
+    session.tell(bill, bill, bill.model_copy(update={"micro_usd": 1}))  # only the first counts
+    expect(card.locator(".job-bill")).to_have_text(f"{words} The bill says $0.27.")
+    expect(card.locator(".job-time")).to_contain_text("$0.27")
+    expect(compute).to_contain_text("$0.27 / $5.00")
+    expect(compute).to_contain_text("as billed")
+    expect(compute.locator(".sum")).to_have_attribute("title", "$0.27 spent (as billed). Change the limit")
+
+    _, submitting, submitted = scenes.job_start()
+    assert isinstance(submitting, JobSubmitting)
+    for label, job in (("label-2", "second"), ("label-3", "third")):
+        session.tell(
+            MoneyReserved(hold=label, micro_usd=750_000),
+            submitting.model_copy(update={"label": label}),
+            submitted.model_copy(update={"label": label, "job": job}),
+            ended.model_copy(update={"job": job}),
+            reckoned.model_copy(update={"hold": label}),
+        )
+    session.tell(JobBilled(job="second", label="label-2", micro_usd=900_000))
+    expect(card.nth(1).locator(".job-bill.error")).to_have_text(f"{words} The bill says $0.90, more than was held.")
+    expect(compute).to_contain_text("partly as billed")
+    why = "What <b>kettles</b> is billed for a single job cannot be read."
+    session.tell(JobBilled(job="third", label="label-3", micro_usd=None, message=why))
+    expect(card.nth(2).locator(".job-bill")).to_have_text(f"{words} {why}")
+    expect(compute).to_contain_text("$1.45 / $5.00")
+    expect(compute).to_contain_text("partly as billed")
+
+
+def test_what_a_job_left_is_listed_with_sizes_and_leads_to_the_hub(page: Page, session: ToldSession) -> None:
+    ended, *_ = scenes.job_end()
+    session.tell(UserSaid(run="r", text="go"), *scenes.job_start(), ended)
+    page.goto(f"./?session={session.id}")
+    card = page.locator("#ml-timeline-place .job")
+    expect(card.locator(".left")).to_be_hidden()
+    names = ["model/weights.safetensors", "<img src=x onerror=alert(1)>.txt", "a?b#c.json", "d", "e", "f"]
+    files = tuple(KeptFile(path=name, bytes=n * 1_000_000) for n, name in enumerate(names))
+    bucket = "https://huggingface.co/buckets/ada/ml-intern"
+    session.tell(JobLeft(job=JOB, url=bucket, folder="s1-c1", files=files, rest=1_300))
+    left = card.locator(".left")
+    expect(left.locator(".left-head")).to_have_text("1,306 files in ada/ml-intern/s1-c1")
+    expect(left.locator(".left-head a")).to_have_attribute("href", bucket)
+    expect(left.locator(".file-row")).to_have_count(4)
+    expect(left.locator(".file-row").nth(1)).to_have_text("<img src=x onerror=alert(1)>.txt1.0 MB")
+    expect(left.locator(".file-row a").nth(2)).to_have_attribute("href", f"{bucket}/resolve/s1-c1%2Fa%3Fb%23c.json")
+    left.get_by_role("button", name="Show the first 6").click()
+    expect(left.locator(".file-row")).to_have_count(6)
+    expect(left).to_contain_text("and 1,300 more there")
+
+    page.reload()
+    expect(page.locator("#ml-timeline-place .job .left .file-row")).to_have_count(4)
+    hostile = JobLeft(job=JOB, url="javascript:alert(1)", folder="s1-c1", files=files[:1], whole=False)
+    other = [event.model_copy(update={"label": "label-2", "hold": "label-2"}) for event in scenes.job_start()]
+    session.tell(*other[:2], other[2].model_copy(update={"job": "second"}), ended.model_copy(update={"job": "second"}))
+    session.tell(hostile.model_copy(update={"job": "second"}))
+    second = page.locator("#ml-timeline-place .job").nth(1).locator(".left")
+    expect(second.locator(".file-row")).to_have_count(1)
+    expect(second.locator("a")).to_have_count(0)
+    expect(second).to_contain_text("and more there that were not listed")
 
 
 def test_a_job_that_nobody_knows_of_is_looked_for_and_one_that_never_was_is_over(

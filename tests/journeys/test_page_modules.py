@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page
 
+from agent.events import BudgetSet, Entry, Event, JobBilled, MoneyReleased, MoneyReserved, MoneySettled
+from agent.ledger import folded
 from ui.assets import HASH
 from ui.routes import PREFIX
 
@@ -126,3 +129,26 @@ def test_who_looks_elsewhere_is_told_of_what_needs_them_and_of_nothing_old(modul
         ["Train: failed. Out of memory.", "s-4"],
         ["Needs your approval: Train it", "s-1"],
     ]
+
+
+def test_the_page_folds_money_and_bills_as_the_server_does(modules: Page) -> None:
+    for seed in range(40):
+        dice, events = random.Random(seed), list[Event]()
+        for n in range(60):
+            label, amount = f"job-{dice.randrange(8)}", dice.randrange(1, 900_000)
+            bill = JobBilled(job="j", label=label, micro_usd=dice.choice([None, amount]))
+            ends: list[Event] = [MoneySettled(hold=label, micro_usd=amount), MoneyReleased(hold=label), bill]
+            fresh = f"job-{n // 8}"  # a name is held for once
+            held = any(isinstance(one, MoneyReserved) and one.hold == fresh for one in events)
+            begins: list[Event] = [] if held else [MoneyReserved(hold=fresh, micro_usd=amount)]
+            events.append(dice.choice([*begins, *ends, *ends, BudgetSet(micro_usd=amount)]))
+        ledger = folded(Entry(seq=n, at=1.0, event=event) for n, event in enumerate(events, start=1))
+        script = """
+            const story = new m.Story();
+            values[0].forEach((event, n) => story.take({seq: n + 1, at: 1, event}));
+            const {spent, held, limit} = story.money.compute;
+            return [spent, held, limit, story.money.free("compute")];
+        """
+        told = call(modules, "story", script, [event.model_dump() for event in events])
+        compute = ledger.compute
+        assert told == [compute.spent, compute.held, compute.limit, ledger.free("compute")], seed

@@ -80,7 +80,7 @@ def test_every_refusal_of_every_call_is_told_in_words(
 def test_a_bucket_that_is_there_already_is_good(hub: FakeHub, client: JobsHub) -> None:
     for _ in range(2):
         client.make_bucket("ada/ml-intern")
-    assert list(hub.jobs.buckets) == ["ada/ml-intern"]
+    assert list(hub.buckets.made) == ["ada/ml-intern"]
 
 
 ODD = [b"", b"<html>", b"[]", b"{}", b"null", b"3", b'{"id": 3}', b'{"id": "x", "status": []}', b"[" * 100_000]

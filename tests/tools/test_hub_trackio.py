@@ -40,7 +40,7 @@ def test_a_dashboard_is_a_private_space_over_a_private_bucket_with_no_secret(
     dashboards.keep_bucket(SPACE)
     dashboards.keep_space(SPACE, "pets")
     (asked,) = hub.spaces.created
-    assert hub.jobs.buckets[SPACE]["visibility"] == asked["visibility"] == "private"
+    assert hub.buckets.made[SPACE]["visibility"] == asked["visibility"] == "private"
     assert asked["volumes"] == [{"type": "bucket", "source": SPACE, "mountPath": "/data"}]
     assert {one["key"]: one["value"] for one in asked["variables"]} == {MARK: "pets", "TRACKIO_DIR": "/data/trackio"}
     assert "secrets" not in asked
@@ -165,15 +165,17 @@ def test_a_space_that_is_not_ours_is_left_alone(
 def test_a_bucket_that_is_not_ours_is_left_alone(
     hub: FakeHub, dashboards: DashboardHub, visibility: str, files: list[str]
 ) -> None:
-    hub.jobs.buckets[SPACE] = {"visibility": visibility}
-    hub.spaces.bucket_files[SPACE] = files
+    hub.buckets.made[SPACE] = {"visibility": visibility}
+    for path in files:
+        hub.buckets.put(SPACE, path, b"")
     with pytest.raises(Lacking, match="It was left alone"):
         dashboards.keep_bucket(SPACE)
 
 
 def test_a_bucket_of_earlier_jobs_is_used_again(hub: FakeHub, dashboards: DashboardHub) -> None:
-    hub.jobs.buckets[SPACE] = {"visibility": "private"}
-    hub.spaces.bucket_files[SPACE] = ["trackio/inbox/s1-c1/a/00000000.jsonl", "trackio/pets.db"]
+    hub.buckets.made[SPACE] = {"visibility": "private"}
+    for path in ("trackio/inbox/s1-c1/a/00000000.jsonl", "trackio/pets.db"):
+        hub.buckets.put(SPACE, path, b"")
     dashboards.keep_bucket(SPACE)
 
 

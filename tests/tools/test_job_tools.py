@@ -84,7 +84,7 @@ def test_the_card_says_who_pays_what_on_which_machine_with_which_token(
         {"type": "dataset", "source": "ada/pets", "mountPath": "/data", "readOnly": True},
         {"type": "bucket", "source": "ada/ml-intern", "mountPath": "/outputs", "readOnly": False, "path": "s1-c1"},
     ]
-    assert hub.jobs.buckets == {"ada/ml-intern": {"visibility": "private"}}
+    assert hub.buckets.made == {"ada/ml-intern": {"visibility": "private"}}
     assert there.body["labels"]["task"] == "sft"
     assert there.body["command"][-1] == "--with=torch"
     assert (result["status"], result["seconds"]) == ("completed", 90)
@@ -122,7 +122,7 @@ def test_the_outputs_of_a_second_job_go_into_the_same_bucket(hub: FakeHub, sit: 
     hub.jobs.plays = trains
     for _ in range(2):
         assert job_run(sit(), "print(1)", flavor="l4x1")["status"] == "completed"
-    assert list(hub.jobs.buckets) == ["ada/ml-intern"]
+    assert list(hub.buckets.made) == ["ada/ml-intern"]
 
 
 def test_what_a_schedule_will_probably_cost_counts_all_its_runs(sit: Callable[[], RecordingDesk]) -> None:

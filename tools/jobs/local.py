@@ -30,6 +30,7 @@ from tools.cards import Spend
 from tools.desk import Problem
 from tools.jobs import installed, processes, supervise, tracking
 from tools.jobs.follow import hidden
+from tools.jobs.kept_here import KeptHere, files_under
 from tools.jobs.place import JobPlace, JobState, JobStatus
 
 __all__ = ["JobPlace", "JobState", "LocalJobs"]
@@ -38,7 +39,6 @@ LOG_BYTES = 64 * 1024**2
 FILE_BYTES = 32 * 1024**3  # the largest file a job may write; half of the free disk if that is less
 MEMORY_SHARE = 0.9  # of the machine's memory, for each process of a job
 READ_BYTES = 256 * 1024  # of the log at a time
-LISTED_FILES, LISTED_DEPTH, LISTED_ENTRIES = 200, 8, 10_000
 CANCEL_SECONDS = 6.0  # more than the supervisor takes to give up on a process that will not die
 START_SECONDS = 30.0
 
@@ -166,6 +166,12 @@ class LocalJobs:
     def tracker(self, job: str, label: str, spec: Spend) -> tracking.Tracker | None:  # noqa: ARG002
         return tracking.Inbox(self._jobs / job / "trackio", hidden) if spec.track else None
 
+    def kept(self, job: str, label: str, spec: Spend) -> KeptHere:  # noqa: ARG002  # it is known by its id
+        return KeptHere(self._of(job) / "work", f"jobs/{job}/work/")
+
+    def bill(self, job: str) -> None:
+        """It costs nothing."""
+
     def close(self) -> None:
         """Nothing here watches."""
 
@@ -213,8 +219,7 @@ class LocalJobs:
         return folder
 
     def _files(self, folder: Path) -> tuple[str, ...]:
-        where = (folder / "work").relative_to(self._folder).as_posix()
-        return tuple(f"{where}/{name}" for name in sorted(_files_under(folder / "work")))
+        return tuple(f"jobs/{folder.name}/work/{file.path}" for file in files_under(folder / "work")[0])
 
 
 def find_uv() -> str:
@@ -342,38 +347,3 @@ def _in_words(status: JobStatus, code: int | None) -> str:
     if number in set(signal.Signals):
         return f"It was ended by the signal {signal.Signals(number).name}."
     return f"The script ended with exit code {code}."
-
-
-def _files_under(folder: Path) -> list[str]:
-    """Regular files below, relative, at most LISTED_FILES; links are not followed, hidden names and caches left out."""
-    found: list[str] = []
-    left = LISTED_ENTRIES
-
-    def look(descriptor: int, prefix: str, depth: int) -> None:
-        nonlocal left
-        with os.scandir(descriptor) as entries:
-            for entry in entries:
-                left -= 1
-                if left < 0 or len(found) >= LISTED_FILES:
-                    return
-                if entry.name.startswith(".") or entry.name == "__pycache__":
-                    continue
-                if entry.is_dir(follow_symlinks=False) and depth < LISTED_DEPTH:
-                    with contextlib.suppress(OSError), _opened(entry.name, descriptor) as inner:
-                        look(inner, f"{prefix}{entry.name}/", depth + 1)
-                elif entry.is_file(follow_symlinks=False) and entry.name.isprintable():
-                    found.append(prefix + entry.name)
-
-    with contextlib.suppress(OSError), _opened(folder, None) as top:
-        look(top, "", 1)
-    return found
-
-
-@contextlib.contextmanager
-def _opened(folder: str | Path, parent: int | None) -> Iterator[int]:
-    """A folder's descriptor: what is below cannot be exchanged for a link between the look and the step."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from tools.cards import Foreseen, Spend
+from tools.cards import Foreseen, KeptFile, Spend
 from tools.desk import Desk, Problem
 
 if TYPE_CHECKING:
+    from tools.hub_values import JobBill
+    from tools.jobs.kept import Kept
     from tools.jobs.metrics import Alert, Point
     from tools.jobs.prices import Prices
     from tools.jobs.tracking import Tracker
@@ -35,6 +37,10 @@ class JobState:
 
 class MaybeStarted(Problem):
     """Whether the job was started is not known. Its money stays held until the place has been asked again."""
+
+
+class NoBill(Problem):
+    """There will never be a bill for this job that could be read; message says why."""
 
 
 class Ended(Problem):
@@ -91,6 +97,17 @@ class JobPlace(Protocol):
         """Reads what the job tells Trackio; None: it is not tracked."""
         ...
 
+    def kept(self, job: str, label: str, spec: Spend) -> Kept:
+        """The files that it left, or has left so far. Raises Problem when nothing is kept of such a job."""
+        ...
+
+    def bill(self, job: str) -> JobBill | None:
+        """What an ended job was billed, all its machines and runs together; None while that is not known, or not whole.
+
+        Raises NoBill when there will be none, NotAllowed when this token may read no bill, another Problem on trouble.
+        """
+        ...
+
     def close(self) -> None:
         """Stop watching; the jobs go on."""
         ...
@@ -114,6 +131,8 @@ class JobRow:
     note: str = ""
     dashboard: str = ""  # where its measurements can be looked at, or why they cannot
     alerts: tuple[Alert, ...] = ()  # that it raised, in order
+    billed_micro_usd: int | None = None  # None: no bill tells yet
+    left: tuple[KeptFile, ...] = ()  # what is listed of its bucket's folder, after its end
 
 
 @dataclass(frozen=True)
@@ -171,6 +190,8 @@ class JobsView(Protocol):
     def machine(self, job: str) -> Machine: ...  # a sandbox
 
     def foresee(self, job: str, request: Spend) -> Foreseen: ...  # what a job's pace says of a request, which has steps
+
+    def kept(self, job: str) -> Kept: ...  # its files
 
     def cancel(self, job: str) -> None: ...  # raises Problem when it could not be ended; that is tried on
 

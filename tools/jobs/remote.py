@@ -17,8 +17,11 @@ from pathlib import Path
 from tools.cards import Spend
 from tools.desk import Problem
 from tools.hub import NotThere
+from tools.hub_buckets import BucketFolder
 from tools.hub_jobs import JobFacts, JobsHub, Submission
 from tools.hub_trackio import DashboardHub
+from tools.hub_values import JobBill
+from tools.jobs.bills import bill_of
 from tools.jobs.dashboards import Dashboard
 from tools.jobs.ends import ended_state, running_seconds
 from tools.jobs.follow import Follower, LogFile, hidden
@@ -336,6 +339,17 @@ class HubJobs:
         """What the first machine uses now, as numbers with units in their names; {} when it does not run."""
         namespace, ids = parted(job)
         return numbers(self._hub().metrics(namespace, ids[0], threading.Event()) or {})
+
+    def kept(self, job: str, label: str, spec: Spend) -> BucketFolder:
+        if not spec.outputs:
+            how = "Copy files out of a sandbox with sandbox_file" if self.where == "sandbox" else "Use outputs=True"
+            raise Problem(f"Nothing is kept of job {job[:80]}.", f"{how}, next time.")
+        hub = self._hub()
+        hide = [value for value in (hub.token, *map(self._secret, spec.secrets)) if value]
+        return BucketFolder(hub, spec.outputs, label, tuple(hide))
+
+    def bill(self, job: str) -> JobBill | None:
+        return bill_of(self._hub(), *parted(job))
 
     def close(self) -> None:
         with self._lock:

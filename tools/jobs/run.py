@@ -9,6 +9,7 @@ from typing import Any, Literal
 from tools.cards import FileMade, Spend
 from tools.desk import Contract, Desk, Problem
 from tools.jobs import checks, cron, tracking
+from tools.jobs.kept import listed
 from tools.jobs.place import JobsView, view_of
 from tools.jobs.watch import told_alerts
 
@@ -56,7 +57,7 @@ def job_run(
         schedule: Cron in UTC ("0 9 * * 1") or "@daily", for so many runs; returns at once.
         namespace: Who pays; default: the user.
         track: A project, for a private live Trackio dashboard; see skill("live-tracking").
-        expected: How long you think it will take.
+        expected: Your guess of its time.
         steps: Optimizer steps it will make.
         dry_run: Id of a short job (20 printed steps) on the same hardware: its pace foretells time and cost. Make one
             before what costs more than a little.
@@ -64,7 +65,7 @@ def job_run(
         wait: False returns at once; then use job_wait, job_logs.
 
     Returns: A dict: job (str), status ("running", "completed", "failed", "cancelled", "timeout", "lost"), message,
-        exit_code, seconds, log (its end), files, outputs (bucket folder), edited (bool: the user changed the script).
+        exit_code, seconds, log (its end), files, outputs (bucket folder), outputs_files, edited (bool: the user changed the script).
     """
     checks.check_script(script)
     for given in (dependencies, env, secrets, volumes, labels):
@@ -209,6 +210,7 @@ def _ended(desk: Desk, contract: Contract, script: str) -> dict[str, Any]:
         "log": end.log[-LOG_TAIL:],
         "files": list(end.files),
         "outputs": end.outputs,
+        "outputs_files": listed(end.left),
         "edited": contract.request.script != script,
         **({"alerts": alerts} if alerts else {}),
     }

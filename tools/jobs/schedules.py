@@ -18,7 +18,9 @@ from tools.cards import Spend
 from tools.desk import Problem
 from tools.hub import NotThere
 from tools.hub_jobs import JobFacts, JobsHub
+from tools.hub_values import JobBill
 from tools.jobs import cron
+from tools.jobs.bills import bill_of
 from tools.jobs.ends import run_seconds, running_seconds
 from tools.jobs.follow import LogFile
 from tools.jobs.launch import LABEL, submissions
@@ -26,6 +28,7 @@ from tools.jobs.place import JobState, MaybeStarted
 from tools.jobs.remote import HubJobs
 
 _ID = re.compile(r"([\w.-]+)/schedule\.([\w-]+)\.(\d{1,3})\.([\w-]+)")
+_RUN = re.compile(r"^Run \d+ was started: (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,14 @@ class Schedules(HubJobs):
 
     def url(self, job: str) -> str:
         return f"{self._hub().endpoint}/jobs/{_known(job).namespace}"
+
+    def bill(self, job: str) -> JobBill | None:
+        """Of all runs that its log tells of: what the Hub lists now may lack one that was deleted since."""
+        ids, offset = list[str](), 0
+        while (piece := self.read(job, offset))[1] != offset:
+            text, offset = piece
+            ids += _RUN.findall(text)
+        return bill_of(self._hub(), _known(job).namespace, ids)
 
     def metrics(self, job: str) -> dict[str, float]:
         _known(job)

@@ -7,6 +7,7 @@ from typing import Any
 
 from tools.desk import Desk
 from tools.jobs import checks
+from tools.jobs.kept import listed
 from tools.jobs.noise import folded
 from tools.jobs.place import JobRow, view_of
 
@@ -19,8 +20,8 @@ ALERTS = 20
 def job_status(desk: Desk, job: str) -> dict[str, Any]:
     """How a job of this conversation stands.
 
-    Returns: A dict: job, title, where, status, seconds, message, url, at_most_usd, cost_usd (None until settled), note,
-        dashboard, alerts (a list of level, text, step: what the script raised).
+    Returns: A dict: job, title, where, status, seconds, message, url, at_most_usd, cost_usd (None until settled),
+        billed_usd (None until known), note, dashboard, alerts (a list of level, text, step: what the script raised).
     """
     return _told(view_of(desk).state(job))
 
@@ -90,13 +91,14 @@ def job_metrics(desk: Desk, job: str) -> dict[str, Any]:
 
 
 def job_wait(desk: Desk, job: str, most: str = "10m") -> dict[str, Any]:
-    """Wait for a job's end, at most so long; then as job_status, with log (its last lines)."""
+    """Wait for a job's end, at most so long; then as job_status, with log (its last lines) and outputs_files."""
     view = view_of(desk)
     left = float(checks.seconds(most))
     while left > 0 and not view.wait(job, 0.0):
         desk.sleep(min(0.25, left))
         left -= 0.25
-    return _told(view.state(job)) | {"log": job_logs(desk, job, tail=20)}
+    row = view.state(job)
+    return _told(row) | {"log": job_logs(desk, job, tail=20), "outputs_files": listed(row.left)}
 
 
 def job_cancel(desk: Desk, job: str) -> dict[str, Any]:
@@ -117,7 +119,7 @@ def told_alerts(row: JobRow) -> list[dict[str, Any]]:
 
 
 def _told(row: JobRow) -> dict[str, Any]:
-    cost = row.cost_micro_usd
+    cost, billed = row.cost_micro_usd, row.billed_micro_usd
     told = {
         "job": row.job,
         "title": row.title,
@@ -130,6 +132,7 @@ def _told(row: JobRow) -> dict[str, Any]:
         "url": row.url,
         "at_most_usd": row.hold_micro_usd / 1e6,
         "cost_usd": None if cost is None else cost / 1e6,
+        "billed_usd": None if billed is None else billed / 1e6,
         "note": row.note,
         "dashboard": row.dashboard,
         "alerts": told_alerts(row),

@@ -4,6 +4,7 @@ import { fileRow } from "./cards.js";
 import { curve } from "./curve.js";
 import { dot, el, link, setText } from "./dom.js";
 import { stopButton } from "./job_stop.js";
+import { leftView } from "./left.js";
 import { logView } from "./log.js";
 import { machines, next, often } from "./spend.js";
 import { usage } from "./usage.js";
@@ -34,11 +35,12 @@ export function jobView(item, page, { logOpen = false } = {}) {
   const log = logView(item.log);
   const logFold = el("details", { class: "fold" }, el("summary", {}, "Log"), log.node);
   const files = el("div", { class: "files" });
+  const left = el("div", { class: "left" });
   const node = el(
     "section",
     { class: "card job", "aria-label": `Job ${item.title}` },
     el("div", { class: "job-head" }, mark, el("b", {}, item.title || "Job"), id, chip, el("span", { class: "faint" }, place(item)), time),
-    alarms, alerts, stop.node, note, chart.node, numbers, bar, forecast, tracked, message, bill, logFold, files,
+    alarms, alerts, stop.node, note, chart.node, numbers, bar, forecast, tracked, message, bill, logFold, files, left,
   );
   logFold.open = logOpen;
   logFold.addEventListener("toggle", () => logFold.open && log.update());
@@ -80,6 +82,7 @@ export function jobView(item, page, { logOpen = false } = {}) {
     setText(note, warned);
     setText(bill, billed(item));
     bill.hidden = !bill.textContent;
+    bill.classList.toggle("error", Boolean(overHold(item.cost)));
     message.hidden = !item.message;
     setText(message, item.message);
     message.classList.toggle("error", MARKS[item.status] === "bad");
@@ -89,6 +92,7 @@ export function jobView(item, page, { logOpen = false } = {}) {
       if (MARKS[item.status] === "bad") logFold.open = true; // what went wrong is at its end
     }
     if (logFold.open) log.update();
+    if (item.left && !left.childElementCount) left.append(...leftView(item));
     if (item.status && !files.childElementCount) {
       files.append(...item.files.map((path) => fileRow({ path, ...page.story.artifacts.get(path) }, page)));
     }
@@ -99,7 +103,7 @@ export function jobView(item, page, { logOpen = false } = {}) {
     stop.update();
     const passed = item.status ? (item.seconds ?? 0) : item.startedAt && !item.request.schedule ? Math.max(0, Date.now() / 1000 - item.startedAt) : 0;
     const ahead = !item.status && item.forecast && item.startedAt ? eta(item.forecast, passed) : "";
-    const cost = item.cost ? `${item.cost.settled ? "" : "≤ "}${dollars(item.cost.microUsd)}` : "";
+    const cost = item.cost ? `${item.cost.settled ? "" : "≤ "}${dollars(item.cost.bill?.microUsd ?? item.cost.microUsd)}` : "";
     const due = item.status ? "" : next(item.request);
     setText(time, [cost, passed ? seconds(passed) : "", ahead, due && `next: ${due}`].filter(Boolean).join(" · "));
   }
@@ -124,11 +128,18 @@ function place({ where, request }) {
   return `${machines(request)}${kind}${payer}`;
 }
 
-/** After the end: what it was held for, what it cost, and how that is known. */
+/** After the end: what it was held for, what it cost, how that is known, and what the bill says. */
 function billed({ status, cost }) {
   if (!status || !cost?.settled || !cost.held) return "";
   const from = source(cost.source);
-  return `It cost ${dollars(cost.microUsd)} of the ${dollars(cost.held)} that were held${from ? `: ${from}` : ""}.`;
+  const reckoned = `It cost ${dollars(cost.microUsd)} of the ${dollars(cost.held)} that were held${from ? `: ${from}` : ""}.`;
+  if (!cost.bill) return reckoned;
+  const { microUsd, message } = cost.bill;
+  return `${reckoned} ${microUsd === null ? message : `The bill says ${dollars(microUsd)}${overHold(cost) ? ", more than was held" : ""}.`}`;
+}
+
+function overHold(cost) {
+  return cost?.bill?.microUsd > cost?.held;
 }
 
 /** What is still to go of a forecast, which is of the whole run from its start. */

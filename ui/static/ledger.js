@@ -8,7 +8,7 @@ export class Money {
     this.thinking = { limit: THINKING_LIMIT, spent: 0, held: 0, source: "" };
     this.compute = { limit: 0, spent: 0, held: 0, source: "" };
     this.total = null; // the limit for both together
-    this.holds = new Map(); // hold -> {of, microUsd, settled, held, source}; of compute they stay, for their jobs
+    this.holds = new Map(); // hold -> {of, microUsd, settled, held, source, bill}; of compute they stay, for their jobs
   }
 
   limited(of, microUsd) {
@@ -34,7 +34,24 @@ export class Money {
     this.holds.delete(hold);
     if (microUsd !== null) this[known.of].source = source;
     if (microUsd !== null && known.of === "compute") this.holds.set(hold, { ...known, microUsd, settled: true, source });
+    this.#tellSource();
     return known;
+  }
+
+  /** The bill of a job that was settled: it counts instead. null: there is none, and message says why. */
+  billed(hold, microUsd, message) {
+    const known = this.holds.get(hold);
+    if (!known?.settled || known.bill) return;
+    known.bill = { microUsd, message };
+    this.compute.spent = Math.max(0, this.compute.spent + (microUsd ?? known.microUsd) - known.microUsd);
+    this.#tellSource();
+  }
+
+  /** Where the sum of compute comes from, once a bill is known of any of it. */
+  #tellSource() {
+    const paid = [...this.holds.values()].filter((one) => one.of === "compute" && one.settled && one.microUsd);
+    const billed = paid.filter((one) => Number.isFinite(one.bill?.microUsd)).length;
+    if (billed) this.compute.source = billed < paid.length ? "partly billing" : "billing";
   }
 
   corrected(of, microUsd, source) {

@@ -71,7 +71,7 @@ function accountView(page, of) {
   function update() {
     const { limit, spent, held, source: from } = page.story.money[of];
     setText(label, name);
-    const more = [held ? `${dollars(held)} held` : "", from === "billing" ? source(from) : ""].filter(Boolean);
+    const more = [held ? `${dollars(held)} held` : "", from.endsWith("billing") ? source(from) : ""].filter(Boolean);
     setText(facts, more.join(" · "));
     facts.hidden = !more.length;
     setText(sum, `${dollars(spent + held)} / ${dollars(limit)}`);

@@ -2,8 +2,8 @@
 
 import { Log } from "./log.js";
 
-/** use: of its machine, while it runs. searched: nobody knows whether it was started. stopping: asked to. */
-const STATE = { status: "", message: "", files: [], searched: false, stopping: false, use: null };
+/** use: of its machine, while it runs. left: in its bucket. searched: nobody knows whether it was started. stopping: asked to. */
+const STATE = { status: "", message: "", files: [], searched: false, stopping: false, use: null, left: null };
 
 export const JOB_TELLINGS = {
   job_submitting(story, { label, call, request }, at) {
@@ -58,6 +58,19 @@ export const JOB_TELLINGS = {
     item.use = use;
     if (item.step !== undefined && Number.isFinite(use.gpu_percent)) item.points.push({ step: item.step, gpu_percent: use.gpu_percent });
     story.touch(item);
+  },
+
+  job_left(story, event) {
+    const item = story.jobs.get(event.job);
+    if (!item) return;
+    item.left = event;
+    story.touch(item);
+  },
+
+  job_billed(story, { job, label, micro_usd, message }) {
+    story.money.billed(label, micro_usd, message);
+    story.touch(story.jobs.get(job));
+    story.facets.add("money");
   },
 
   job_forecast(story, event) {

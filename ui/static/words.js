@@ -29,6 +29,7 @@ const SOURCES = {
   "usage and list price": "reckoned from the tokens used and the list price",
   "worst case": "its run time is not known, so all that was held counts",
   billing: "as billed",
+  "partly billing": "partly as billed",
   "it ran on this machine": "",
 };
 

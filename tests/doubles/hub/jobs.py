@@ -1,4 +1,4 @@
-"""HF Jobs: hardware, run, list, inspect, cancel, log and metrics streams, schedules, buckets.
+"""HF Jobs: hardware, run, list, inspect, cancel, log and metrics streams, schedules.
 
 A test holds a job by its Job: say() a line, end() it, end its log, or cut who listens. plays, if set, does that by
 itself for each new job. The server has a clock of its own (skew), in all that it tells.
@@ -23,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.doubles.hub.bill import Bill
 from tests.doubles.hub.content import Json
 
 if TYPE_CHECKING:
@@ -178,7 +179,6 @@ class FakeJobs:
         self.all: dict[str, Job] = {}
         self.hardware: list[Json] = [dict(item) for item in HARDWARE]
         self.schedules: dict[str, Json] = {}
-        self.buckets: dict[str, Json] = {}
         self.plays: Callable[[Job], object] | None = None
         self.skew = 0.0  # seconds that the server's clock is ahead
         self.cancels_take: float | None = 0.0  # seconds from the cancel to the end; None: it never ends
@@ -187,6 +187,7 @@ class FakeJobs:
         self.replays: Callable[[Sequence[tuple[str, str]]], Sequence[tuple[str, str]]] = list  # order of a replay
         self.sample: Json | None = None  # what the metrics stream tells
         self.page = 100  # jobs of a list's page
+        self.bill = Bill(self)
         self._ids = (f"6a{n:022x}" for n in itertools.count(1))
 
     def now(self) -> float:
@@ -210,6 +211,7 @@ class FakeJobs:
         one = "/api/jobs/{namespace}/{job}"
         schedules = "/api/scheduled-jobs/{namespace}"
         return [
+            Route("/api/settings/billing/usage/jobs", self.bill.answer),
             Route("/api/jobs/hardware", lambda _: self._json(self.hardware)),
             Route("/api/jobs/{namespace}", self._run, methods=["POST"]),
             Route("/api/jobs/{namespace}", self._list),
@@ -220,7 +222,6 @@ class FakeJobs:
             Route(schedules, self._schedule, methods=["POST"]),
             Route(schedules, self._schedules),
             Route(f"{schedules}/{{id}}", self._unschedule, methods=["DELETE"]),
-            Route("/api/buckets/{namespace}/{name}", self._bucket, methods=["POST"]),
         ]
 
     def _json(self, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -380,15 +381,6 @@ class FakeJobs:
             return refused
         found = self.schedules.pop(request.path_params["id"], None)
         return self._json({}) if found else self._json({"error": "Scheduled job not found"}, 404)
-
-    async def _bucket(self, request: Request) -> Response:
-        if refused := self._refused(request):
-            return refused
-        name = f"{request.path_params['namespace']}/{request.path_params['name']}"
-        if name in self.buckets:
-            return self._json({"error": "Bucket already exists"}, 409)
-        self.buckets[name] = await request.json()
-        return self._json({"url": f"{self.hub.url}/buckets/{name}"})
 
 
 def _event(value: Json) -> bytes:

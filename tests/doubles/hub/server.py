@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.doubles import router_list
 from tests.doubles.hub import api, arxiv
+from tests.doubles.hub.buckets import FakeBuckets
 from tests.doubles.hub.content import DATASETS, MODELS, PAPERS, SPACES, Json, person
 from tests.doubles.hub.jobs import FakeJobs
 from tests.doubles.hub.oauth import Provider
@@ -106,6 +107,7 @@ class FakeHub:
         self.billed: list[Json] = []  # sessions of model calls: {"id", "costCents", "requestCount"}
         self.sign_ins: list[str] = []  # who signs in next
         self.jobs = FakeJobs(self)
+        self.buckets = FakeBuckets(self)
         self.sandboxes = SandboxServers(self)
         self.spaces = FakeSpaces(self)
         self.faults: list[Fault] = []
@@ -116,6 +118,7 @@ class FakeHub:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.storage_url = self.url.replace("127.0.0.1", "localhost")  # the same server, and another host to a client
         config = uvicorn.Config(self._app(), log_level="error", lifespan="off", date_header=False)
         self._server = _Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
@@ -179,6 +182,7 @@ class FakeHub:
         everything = Route("/{path:path}", unknown, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
         known = [
             *self.jobs.routes(),
+            *self.buckets.routes(),
             *self.sandboxes.routes(),
             *self.spaces.routes(),
             *api.routes(self),

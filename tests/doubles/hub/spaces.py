@@ -1,4 +1,4 @@
-"""Making Spaces, what they are set to, and their own hosts behind a signature; and what is in buckets.
+"""Making Spaces, what they are set to, and their own hosts behind a signature.
 
 A Space of a test runs when it says so: run() with the address of a server, which its host then leads to. Nobody but the
 holder of a signature gets through, and a token sent to a Space's host fails the test.
@@ -68,7 +68,7 @@ class FakeTrackio:
 
 
 class FakeSpaces:
-    """files, variables, servers: by the Space's id. bucket_files: paths by the bucket's id."""
+    """files, variables, servers: by the Space's id."""
 
     def __init__(self, hub: FakeHub) -> None:
         self.hub = hub
@@ -77,13 +77,11 @@ class FakeSpaces:
         self.created: list[Json] = []  # what was asked for
         self.variables: dict[str, dict[str, Json]] = {}
         self.servers: dict[str, str | FakeTrackio] = {}
-        self.bucket_files: dict[str, list[str]] = {}
         self.signs: dict[str, str] = {}  # signatures that are good, and the host they are good for
         self._numbers = itertools.count(1)
 
     def routes(self) -> list[Route]:
         one = "/api/spaces/{owner}/{name}"
-        bucket = "/api/buckets/{owner}/{name}"
         return [
             Route("/api/repos/create", self._create, methods=["POST"]),
             Route("/api/validate-yaml", self._validate, methods=["POST"]),
@@ -93,8 +91,6 @@ class FakeSpaces:
             Route(f"{one}/variables", self._set_variable, methods=["POST"]),
             Route(f"{one}/volumes", self._set_volumes, methods=["PUT"]),
             Route(f"{one}/jwt", self._jwt),
-            Route(bucket, self._bucket),
-            Route(f"{bucket}/tree", self._tree),
             Route("/space-host/{domain}/{path:path}", self._proxy, methods=["GET", "POST"]),
         ]
 
@@ -215,27 +211,6 @@ class FakeSpaces:
         url = f"{server}/{request.path_params['path']}"
         answer = await run_in_threadpool(httpx2.request, request.method, url, content=body)
         return Response(answer.content, answer.status_code, {"content-type": answer.headers.get("content-type", "")})
-
-    def _bucket(self, request: Request) -> Response:
-        id = f"{request.path_params['owner']}/{request.path_params['name']}"
-        who = self.hub.who(request)
-        if who is None:
-            return JSONResponse({"error": "Invalid username or password."}, 401)
-        if id not in self.hub.jobs.buckets or not self._owns(who, request.path_params["owner"]):
-            return JSONResponse({"error": "Bucket not found"}, 404)
-        private = self.hub.jobs.buckets[id].get("visibility") == "private"
-        files = self.bucket_files.get(id, [])
-        facts = {"id": id, "private": private, "createdAt": "2026-11-20T10:00:00.000Z", "size": 0}
-        return JSONResponse(facts | {"totalFiles": len(files)})
-
-    def _tree(self, request: Request) -> Response:
-        id = f"{request.path_params['owner']}/{request.path_params['name']}"
-        entries: dict[str, Json] = {}
-        for path in self.bucket_files.get(id, []):
-            top, _, below = path.partition("/")
-            file = {"type": "file", "path": top, "size": 1, "xetHash": "0" * 64, "mtime": "2026-11-20T10:00:00.000Z"}
-            entries[top] = {"type": "directory", "path": top} if below else file
-        return JSONResponse(list(entries.values()))
 
     def _sha(self, id: str) -> str:
         return hashlib.sha1(f"{id}{next(self._numbers)}".encode()).hexdigest()  # as git names commits
