@@ -62,7 +62,7 @@ def job_run(
         dry_run: Id of a short job (20 printed steps) on the same hardware: its pace foretells time and cost. Make one
             before what costs more than a little.
         why: Why this hardware.
-        wait: False returns at once; then use job_wait, job_logs.
+        wait: False returns at once; then see job_wait.
 
     Returns: A dict: job (str), status ("running", "completed", "failed", "cancelled", "timeout", "lost"), message,
         exit_code, seconds, log (its end), files, outputs (bucket folder), outputs_files, edited (bool: the user changed the script).
