@@ -2,7 +2,7 @@
 and how long Stop takes (bench.job_stop).
 
 Makes the runs of bench.curves with seeds from HELD_BACK on, replays what they printed, prints tables and one last line
-of JSON, and exits with 1 when a bar is missed. `--calibrate` makes runs with other seeds and prints the constants for
+of JSON, and exits with 1 when a bar is missed. `--times 4 --seeds 370000` makes others, and more. `--calibrate` makes runs with other seeds and prints the constants for
 agent/forecast.py. `--curves FILE` keeps the recorded runs in a file, or takes them from it.
 """
 
@@ -66,7 +66,8 @@ def main() -> int:
     options = _options()
     began = time.monotonic()
     honest, each = (40, 6) if options.quick else (HONEST, EACH_FAULT)
-    curves = _curves(options.curves, honest, each, CALIBRATION if options.calibrate else HELD_BACK)
+    honest, each = honest * options.times, each * options.times
+    curves = _curves(options.curves, honest, each, CALIBRATION if options.calibrate else options.seeds)
     if options.calibrate:
         _calibrate(curves)
         return 0
@@ -327,6 +328,8 @@ def _curves(kept: Path | None, honest: int, each: int, first_seed: int) -> list[
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.jobs", description="Measure the watchdog and the forecast.")
     parser.add_argument("--quick", action="store_true", help="fewer runs; the bars are not judged by them")
+    parser.add_argument("--times", type=int, default=1, help="so many times as many runs")
+    parser.add_argument("--seeds", type=int, default=HELD_BACK, help=f"the first seed, from {HELD_BACK} on")
     parser.add_argument("--calibrate", action="store_true", help="print the forecast's constants from other runs")
     parser.add_argument("--curves", type=Path, help="a file to keep the recorded runs in, or to take them from")
     return parser.parse_args()
