@@ -2,8 +2,9 @@
 and how long Stop takes (bench.job_stop).
 
 Makes the runs of bench.curves with seeds from HELD_BACK on, replays what they printed, prints tables and one last line
-of JSON, and exits with 1 when a bar is missed. `--times 4 --seeds 370000` makes others, and more. `--calibrate` makes runs with other seeds and prints the constants for
-agent/forecast.py. `--curves FILE` keeps the recorded runs in a file, or takes them from it.
+of JSON, and exits with 1 when a bar is missed. `--times 4 --seeds 370000` makes other runs, and more of them.
+`--calibrate` makes runs with other seeds and prints the constants for agent/forecast.py. `--curves FILE` keeps the
+recorded runs in a file, or takes them from it.
 """
 
 from __future__ import annotations
