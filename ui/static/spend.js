@@ -34,7 +34,7 @@ export function inAll(forecast, { timeout_seconds: limit }) {
   const { seconds_low: low, seconds_high: high, micro_usd_high: most } = forecast;
   const late = low > limit ? "that is" : high > limit ? "that may be" : "";
   const end = late && `; ${late} past its time limit of ${span(limit)}`;
-  return `In all: ${times(forecast)}${most ? `, ${range(forecast)}` : ""}${end}.`;
+  return `In all, likely: ${times(forecast)}${most ? `, ${range(forecast)}` : ""}${end}.`;
 }
 
 function about(value) {
