@@ -55,7 +55,7 @@ def foreseen(entries: Iterable[Entry], job: str, dry_run: Spend, request: Spend)
     each = " each" if request.runs > 1 else ""
     words = (
         f"{forecast.span(low)} to {forecast.span(high)}{each} for {request.steps:,} steps:"
-        f" from {pace:.3g} steps/s in job {job} on {dry_run.machines}"
+        f" from {pace:.3g} steps/s in dry run {job} on {dry_run.machines}"
     )
     return Foreseen.model_validate(
         known

@@ -50,7 +50,7 @@ def test_what_a_steady_run_foretells_is_around_its_pace_with_its_start_before() 
     assert found.seconds_low is not None
     assert found.seconds_high is not None
     assert 60 + 300 < found.seconds_low < 60 + 500 < found.seconds_high < 60 + 1_200
-    assert found.words.endswith("for 1,000 steps: from 2 steps/s in job ada/dry on l4x1")
+    assert found.words.endswith("for 1,000 steps: from 2 steps/s in dry run ada/dry on l4x1")
 
 
 def test_the_slow_beginning_is_not_part_of_the_pace() -> None:

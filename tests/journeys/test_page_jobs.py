@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from agent.events import (
+    ApprovalAsked,
     BudgetSet,
     Event,
     JobAlarm,
@@ -55,11 +56,11 @@ def test_a_running_job_shows_its_curves_its_pace_and_its_alarms(page: Page, sess
     expect(card.locator(".curve path.look-0")).to_have_attribute("d", _strokes(2))  # a gap where the loss was no number
     expect(card.get_by_role("img")).to_have_attribute(
         "aria-label",
-        "gpu_percent: from 87 to 87, lowest 87. loss: from 1000 to 3.436, lowest 3.436, 1 value not a number."
+        "GPU %: from 87 to 87, lowest 87. loss: from 1000 to 3.436, lowest 3.436, 1 value not a number."
         " eval_loss: from 3.5 to 3.5, lowest 3.5",
     )
     expect(card.locator(".curve-top")).to_have_text("1000 (log)")
-    expect(card.locator(".curve-name")).to_have_text(["gpu_percent", "loss", "eval_loss"])
+    expect(card.locator(".curve-name")).to_have_text(["GPU %", "loss", "eval_loss"])
     expect(card.locator(".numbers")).to_contain_text("step 290/600")
     expect(card.locator(".numbers")).to_contain_text("GPU 87 %, 40.5 GB")
     expect(card.locator(".numbers")).to_contain_text("steps/s")
@@ -68,13 +69,17 @@ def test_a_running_job_shows_its_curves_its_pace_and_its_alarms(page: Page, sess
     words = "60 min to 80 min to go, $0.42 to $0.51 in all."
     ends = {"seconds_low": 4_000.0, "seconds_high": 5_000.0, "micro_usd_low": 420_000, "micro_usd_high": 510_000}
     session.tell(JobForecast.model_validate({"job": JOB, "words": words} | ends))
-    expect(card.locator(".job-forecast")).to_have_text(words)
+    expect(card.locator(".job-forecast")).to_have_text(
+        "In all, likely: 67 min – 83 min, $0.42 – $0.51; that is past its time limit of 45 min."
+    )
     expect(card.locator(".job-time")).to_contain_text("ETA 1 h 6 min – 1 h 23 min")
     session.tell(JobAlarm(job=JOB, rule="nan", text="loss is not a number at step 200 of <b>600</b>.", step=200))
-    expect(card.get_by_role("status")).to_have_text("Not a number: loss is not a number at step 200 of <b>600</b>.")
+    expect(card.get_by_role("list", name="Alarms")).to_have_text(
+        "Not a number: loss is not a number at step 200 of <b>600</b>."
+    )
     session.tell(*scenes.job_end())
     expect(card.locator(".job-forecast")).to_be_hidden()
-    expect(card.get_by_role("status")).to_be_visible()
+    expect(card.get_by_role("list", name="Alarms")).to_be_visible()
 
 
 def test_a_tracked_job_shows_its_alerts_its_dashboard_and_what_it_did_not_print(
@@ -100,7 +105,7 @@ def test_a_tracked_job_shows_its_alerts_its_dashboard_and_what_it_did_not_print(
         JobAlerted(job=JOB, level="error", text="Reward is hacked: it only says yes"),
         JobAlerted(job=JOB, level="info", text="Half of it is done", step=300),
     )
-    expect(card.get_by_role("status", name="Alerts of the script").get_by_role("listitem")).to_have_text(
+    expect(card.get_by_role("list", name="Alerts of the script").get_by_role("listitem")).to_have_text(
         [
             "The script warns: Odd: only <b>one</b> class (step 120)",
             "The script reports an error: Reward is hacked: it only says yes",
@@ -127,7 +132,7 @@ def test_what_a_running_job_uses_is_shown_as_it_changes(page: Page, session: Tol
     expect(numbers).to_contain_text("GPU 100 %, 40.5 GB")
     expect(numbers).to_contain_text("CPU 9 %")
     drawn = page.locator("#ml-timeline-place .job").get_by_role("img")
-    expect(drawn).to_have_attribute("aria-label", re.compile("^gpu_percent: from 90 to 100"))
+    expect(drawn).to_have_attribute("aria-label", re.compile("^GPU %: from 90 to 100"))
     session.tell(*scenes.job_end())
     expect(numbers).not_to_contain_text("CPU")
 
@@ -209,6 +214,7 @@ def test_what_a_job_left_is_listed_with_sizes_and_leads_to_the_hub(page: Page, s
     expect(left.locator(".file-row a").nth(2)).to_have_attribute("href", f"{bucket}/resolve/s1-c1%2Fa%3Fb%23c.json")
     left.get_by_role("button", name="Show the first 6").click()
     expect(left.locator(".file-row")).to_have_count(6)
+    expect(left.locator(".file-row a").nth(4)).to_be_focused()  # the keyboard goes on where the list does
     expect(left).to_contain_text("and 1,300 more there")
 
     page.reload()
@@ -221,6 +227,36 @@ def test_what_a_job_left_is_listed_with_sizes_and_leads_to_the_hub(page: Page, s
     expect(second.locator(".file-row")).to_have_count(1)
     expect(second.locator("a")).to_have_count(0)
     expect(second).to_contain_text("and more there that were not listed")
+
+
+def test_long_names_stay_within_a_phone_and_can_be_read(page: Page, session: ToldSession) -> None:
+    held, submitting, submitted = scenes.job_start()
+    assert isinstance(submitting, JobSubmitting)
+    ended, *_ = scenes.job_end()
+    long = scenes.SPEND.model_copy(update={"title": "Train on the whole of IMDB, for a second time"})
+    submitting, submitted = (
+        submitting.model_copy(update={"request": long}),
+        submitted.model_copy(update={"title": long.title}),
+    )
+    file = KeptFile(path="checkpoint-1000/" + "part-" * 30 + ".safetensors", bytes=123_000_000)
+    left = JobLeft(job=JOB, url="https://huggingface.co/buckets/ada/ml-intern", folder="s1-c1", files=(file,))
+    sandbox = scenes.SPEND.model_copy(update={"where": "sandbox", "script": "python -c " + "x" * 300})
+    session.tell(UserSaid(run="r", text="go"), held, submitting, submitted, ended, left)
+    session.tell(ApprovalAsked(approval="a", call="c", request=sandbox))
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(f"./?session={session.id}")
+    job, asked = page.locator("#ml-timeline-place .job"), page.locator(".approval")
+    expect(asked.locator(".first-command .notice")).to_be_visible()
+    past = "n => [...n.querySelectorAll('*')].filter((one) => one.getBoundingClientRect().right > innerWidth && !one.closest('pre')).length"
+    assert (job.evaluate(past), asked.evaluate(past)) == (0, 0)
+    expect(job.locator(".left .file-row .faint")).to_have_text("123 MB")
+    mark, title = job.locator(".job-head .dot").bounding_box(), job.locator(".job-head b").bounding_box()
+    assert mark is not None
+    assert title is not None
+    assert title["y"] <= mark["y"] < title["y"] + title["height"]  # beside it, not above
+    name = job.locator(".files .file-row b").first.bounding_box()
+    assert name is not None
+    assert name["height"] < 30  # one line
 
 
 def test_a_job_that_nobody_knows_of_is_looked_for_and_one_that_never_was_is_over(

@@ -201,7 +201,7 @@ FORESEEN = Foreseen(
     seconds_high=2590.0,
     micro_usd_low=516_667,
     micro_usd_high=733_334,
-    words="30 min to 43 min for 26,000 steps: from 12.3 steps/s in job ada/6a01 on a10g-small",
+    words="30 min to 43 min for 26,000 steps: from 12.3 steps/s in dry run ada/6a01 on a10g-small",
 )
 
 

@@ -91,7 +91,7 @@ print(end['status'], end['message'], end['log'][-600:], end['files'])"""
 UNDER_WAY = """() => {
     const job = document.querySelector("#ml-timeline-place .job");
     const shown = (name) => job?.querySelector(name)?.checkVisibility() ? job.querySelector(name).textContent : "";
-    return shown(".chip") === "running" && /\\bto go/.test(shown(".job-forecast")) && job.querySelector(".bar").value > 0
+    return shown(".chip") === "running" && /^In all, likely: /.test(shown(".job-forecast")) && job.querySelector(".bar").value > 0
         && shown(".numbers").includes("/160") && /L/.test(job.querySelector("svg path.line")?.getAttribute("d"));
 }"""
 

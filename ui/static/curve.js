@@ -14,6 +14,8 @@ const MOST = 4; // lines on the scale of losses
 const LOSS = /(^|[/_])(loss|nll|perplexity|ppl)$/;
 const COUNTED = /^(step|epoch|total_steps)$|^gpu|runtime|per_second|flos|(^|[/_])(lr|learning_rate|grad_norm|num_tokens)$/;
 
+const NAMES = { gpu_percent: "GPU %" };
+
 /** One measurement over the steps. A value of null was printed and is no number: a gap. */
 export class Series {
   constructor() {
@@ -160,7 +162,7 @@ export function curve() {
     setText(bottom, measure(bounds.low));
     setText(from, measure(start));
     setText(to, measure(end));
-    legend.replaceChildren(...lines.map(({ name, look }) => el("span", { class: "curve-name" }, el("i", { class: look }), name)));
+    legend.replaceChildren(...lines.map(({ name, look }) => el("span", { class: "curve-name" }, el("i", { class: look }), NAMES[name] ?? name)));
     svg.setAttribute("aria-label", lines.map(told).join(". "));
   }
 
@@ -179,7 +181,8 @@ function shown(all) {
   return lines.map((line) => ({ ...line, series: all.get(line.name) }));
 }
 
-function told({ name, series }) {
+function told({ name: raw, series }) {
+  const name = NAMES[raw] ?? raw;
   if (!series.count || series.first === null) return `${name}: no number`;
   const gaps = series.gaps ? `, ${plural(series.gaps, "value")} not a number` : "";
   return `${name}: from ${measure(series.first)} to ${measure(series.last)}, lowest ${measure(series.low)}${gaps}`;

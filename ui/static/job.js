@@ -6,7 +6,7 @@ import { dot, el, link, setText } from "./dom.js";
 import { stopButton } from "./job_stop.js";
 import { leftView } from "./left.js";
 import { logView } from "./log.js";
-import { machines, next, often } from "./spend.js";
+import { inAll, machines, next, often } from "./spend.js";
 import { usage } from "./usage.js";
 import { dollars, measure, seconds, source } from "./words.js";
 
@@ -24,8 +24,8 @@ export function jobView(item, page, { logOpen = false } = {}) {
   const numbers = el("div", { class: "numbers" });
   const bar = el("progress", { class: "bar", max: "1", value: "0", "aria-label": "Steps done", hidden: true });
   const forecast = el("p", { class: "faint job-forecast", hidden: true });
-  const alarms = el("ul", { class: "job-alarms", role: "status", "aria-label": "Alarms", hidden: true });
-  const alerts = el("ul", { class: "job-alerts", role: "status", "aria-label": "Alerts of the script", hidden: true });
+  const alarms = el("ul", { class: "job-alarms", "aria-live": "polite", "aria-label": "Alarms", hidden: true });
+  const alerts = el("ul", { class: "job-alerts", "aria-live": "polite", "aria-label": "Alerts of the script", hidden: true });
   const tracked = el("p", { class: "faint job-tracked", hidden: true });
   let trackedDrawn = null;
   const stop = stopButton(item, page);
@@ -40,7 +40,7 @@ export function jobView(item, page, { logOpen = false } = {}) {
     "section",
     { class: "card job", "aria-label": `Job ${item.title}` },
     el("div", { class: "job-head" }, mark, el("b", {}, item.title || "Job"), id, chip, el("span", { class: "faint" }, place(item)), time),
-    alarms, alerts, stop.node, note, chart.node, numbers, bar, forecast, tracked, message, bill, logFold, files, left,
+    message, alarms, alerts, stop.node, note, chart.node, numbers, bar, forecast, tracked, bill, logFold, files, left,
   );
   logFold.open = logOpen;
   logFold.addEventListener("toggle", () => logFold.open && log.update());
@@ -62,7 +62,7 @@ export function jobView(item, page, { logOpen = false } = {}) {
       bar.value = item.total > 0 ? Math.min(1, item.step / item.total) : 0;
     }
     forecast.hidden = !item.forecast || Boolean(item.status);
-    setText(forecast, item.forecast?.words ?? "");
+    setText(forecast, item.forecast ? inAll(item.forecast, item.request) : "");
     if (alarms.childElementCount !== item.alarms.length) {
       alarms.hidden = false;
       alarms.append(...item.alarms.slice(alarms.childElementCount).map(alarmRow));
@@ -94,7 +94,7 @@ export function jobView(item, page, { logOpen = false } = {}) {
     if (logFold.open) log.update();
     if (item.left && !left.childElementCount) left.append(...leftView(item));
     if (item.status && !files.childElementCount) {
-      files.append(...item.files.map((path) => fileRow({ path, ...page.story.artifacts.get(path) }, page)));
+      files.append(...item.files.map((path) => fileRow({ path, ...page.story.artifacts.get(path), job: "" }, page)));
     }
   }
 

@@ -19,6 +19,7 @@ export function leftView({ left }) {
   if (files.length > FIRST) {
     const show = button(`Show ${rest ? "the first" : "all"} ${files.length}`, () => {
       list.append(...files.slice(FIRST).map((file) => row(file, left)));
+      list.children[FIRST].querySelector("a")?.focus(); // the button that had the focus goes
       show.replaceWith(others ?? "");
     }, { class: "link" });
     parts.push(show);

@@ -79,7 +79,7 @@ function shown(line) {
 /** {node, update()}: draws what came since the last update. */
 export function logView(log) {
   const open = el("span", { class: "log-row" });
-  const node = el("pre", { class: "output log", tabindex: "0", "aria-label": "Log" }, open);
+  const node = el("pre", { class: "output log", tabindex: "0", role: "group", "aria-label": "Log" }, open);
   const drawn = []; // views of rows, in order
   let from = 0; // number of the first one's row, counted from the log's beginning
   let atEnd = true;

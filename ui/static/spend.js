@@ -29,6 +29,14 @@ export function times({ seconds_low: low, seconds_high: high }) {
   return `${about(low)} – ${about(high)}`;
 }
 
+/** What a run will take and cost from its start to its end, and whether its time limit will cut it off. */
+export function inAll(forecast, { timeout_seconds: limit }) {
+  const { seconds_low: low, seconds_high: high, micro_usd_high: most } = forecast;
+  const late = low > limit ? "that is" : high > limit ? "that may be" : "";
+  const end = late && `; ${late} past its time limit of ${span(limit)}`;
+  return `In all, likely: ${times(forecast)}${most ? `, ${range(forecast)}` : ""}${end}.`;
+}
+
 function about(value) {
   return value < 100 ? `${Math.round(value)} s` : span(60 * Math.round(value / 60));
 }
