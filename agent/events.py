@@ -9,13 +9,52 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from tools.cards import Answer, Card, Demand, KeptFile, Request
+from agent.job_events import (
+    EndStatus as EndStatus,
+)
+from agent.job_events import (
+    JobAlarm as JobAlarm,
+)
+from agent.job_events import (
+    JobAlerted as JobAlerted,
+)
+from agent.job_events import (
+    JobBilled as JobBilled,
+)
+from agent.job_events import (
+    JobEnded as JobEnded,
+)
+from agent.job_events import (
+    JobForecast as JobForecast,
+)
+from agent.job_events import (
+    JobLeft as JobLeft,
+)
+from agent.job_events import (
+    JobLogged as JobLogged,
+)
+from agent.job_events import (
+    JobMeasured as JobMeasured,
+)
+from agent.job_events import (
+    JobSubmitted as JobSubmitted,
+)
+from agent.job_events import (
+    JobSubmitting as JobSubmitting,
+)
+from agent.job_events import (
+    JobTracked as JobTracked,
+)
+from agent.job_events import (
+    JobUsed as JobUsed,
+)
+from tools.cards import Answer, Card, Demand, Request, Value
 
 VERSION = 1  # of the journal format; a reader refuses a newer one
 
 
-class _Event(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Event(Value):
+    """Frozen, and strict about its fields."""
 
 
 # --- a run: exactly one RunEnded closes each UserSaid ---------------------------------------------
@@ -178,7 +217,7 @@ class ApprovalAnswered(_Event):
     raised_from_micro_usd: int | None = None  # the limit for compute that the answer's took the place of
 
 
-# --- money and jobs -------------------------------------------------------------------------------
+# --- money; jobs have a module of their own -------------------------------------------------------------------------------
 
 
 Of = Literal["compute", "thinking"]
@@ -225,133 +264,6 @@ class MoneyCorrected(_Event):
     of: Of
     micro_usd: int
     source: str  # "billing"
-
-
-class JobSubmitting(_Event):
-    """About to be submitted under this label. A second submit with the label finds the first."""
-
-    kind: Literal["job_submitting"] = "job_submitting"
-    label: str
-    call: str
-    request: Request
-
-
-class JobSubmitted(_Event):
-    kind: Literal["job_submitted"] = "job_submitted"
-    label: str
-    job: str
-    call: str
-    where: str
-    title: str
-    url: str = ""
-
-
-class JobLogged(_Event):
-    """Lines of the job's log, in order, each once. points: measurements found in them."""
-
-    kind: Literal["job_logged"] = "job_logged"
-    job: str
-    offset: int  # bytes of the log that are told with this
-    text: str
-    points: tuple[dict[str, float | None], ...] = ()  # {"step": 10, "loss": 0.5}; None: printed, and no finite number
-    # Runs of lines that say little: (first line, lines, sort). Line 0 is what text goes on with; a line that text does
-    # not end is marked when it has ended.
-    noise: tuple[tuple[int, int, str], ...] = ()
-
-
-EndStatus = Literal["completed", "failed", "cancelled", "timeout", "lost"]
-
-
-class JobEnded(_Event):
-    kind: Literal["job_ended"] = "job_ended"
-    job: str
-    status: EndStatus
-    message: str = ""  # one sentence
-    exit_code: int | None = None
-    seconds: float
-    files: tuple[str, ...] = ()  # what it left, relative to the session's folder
-
-
-class JobTracked(_Event):
-    """Where people can look at what a job measures, or, in a sentence, why they cannot. The newest of a job counts."""
-
-    kind: Literal["job_tracked"] = "job_tracked"
-    job: str
-    url: str = ""
-    note: str = ""
-
-
-class JobMeasured(_Event):
-    """Measurements that a job told Trackio and did not print, as JobLogged has them; each once."""
-
-    kind: Literal["job_measured"] = "job_measured"
-    job: str
-    points: tuple[dict[str, float | None], ...]
-    mark: str  # how far its records are told with this
-
-
-class JobAlerted(_Event):
-    """The script raised an alert, by trackio.alert; once, however often and wherever it was seen."""
-
-    kind: Literal["job_alerted"] = "job_alerted"
-    job: str
-    level: Literal["info", "warn", "error"]
-    text: str
-    step: int | None = None
-    source: Literal["log", "trackio"] = "log"  # where it was seen first
-
-
-class JobUsed(_Event):
-    """What a running job uses of its machine at the moment: cpu_percent, memory_gb, gpu_percent, gpu_memory_gb, ..."""
-
-    kind: Literal["job_used"] = "job_used"
-    job: str
-    use: dict[str, float]
-
-
-class JobLeft(_Event):
-    """What lay in an ended job's folder of its bucket. At most one per job; none if it could not be listed."""
-
-    kind: Literal["job_left"] = "job_left"
-    job: str
-    url: str  # the bucket's page
-    folder: str  # in the bucket, the job's own; paths of files are relative to it
-    files: tuple[KeptFile, ...]  # the first 200
-    rest: int = 0  # how many more were seen
-    whole: bool = True  # whether all were seen
-
-
-class JobBilled(_Event):
-    """What an ended, settled job cost by the account's bill, which counts from here on. One per job."""
-
-    kind: Literal["job_billed"] = "job_billed"
-    job: str
-    label: str
-    micro_usd: int | None  # None: there is no bill for it, so what was settled counts
-    minutes: float | None = None  # that were billed, of all machines and runs
-    message: str = ""  # why there is no bill, in a sentence
-
-
-class JobForecast(_Event):
-    """How long the job will take and what it will cost in the end: an 80 % interval from its own steps so far."""
-
-    kind: Literal["job_forecast"] = "job_forecast"
-    job: str
-    seconds_low: float  # of the whole run, from its start
-    seconds_high: float
-    micro_usd_low: int
-    micro_usd_high: int
-    words: str  # one sentence
-
-
-class JobAlarm(_Event):
-    """A rule of the watchdog fired."""
-
-    kind: Literal["job_alarm"] = "job_alarm"
-    job: str
-    rule: Literal["nan", "divergence", "no_progress", "hang", "overrun"]
-    text: str  # one sentence, with the numbers
-    step: float | None = None
 
 
 # --- the agent's mind -----------------------------------------------------------------------------

@@ -9,14 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, fi
 MOST_BUDGET = 100_000_000_000  # micro-dollars; more is no budget but a slip of the hand
 
 
-class _Value(BaseModel):
+class Value(BaseModel):
+    """What cards, requests and events are made of."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 # --- cards: what the user sees -------------------------------------------------------------------
 
 
-class PaperRow(_Value):
+class PaperRow(Value):
     id: str  # arXiv id without version, "2305.18290"
     title: str
     date: str = ""  # ISO date, "2023-05-29"
@@ -26,7 +28,7 @@ class PaperRow(_Value):
     summary: str = ""
 
 
-class PapersFound(_Value):
+class PapersFound(Value):
     """A list of papers, best first."""
 
     kind: Literal["papers_found"] = "papers_found"
@@ -35,7 +37,7 @@ class PapersFound(_Value):
     papers: tuple[PaperRow, ...]
 
 
-class PaperOpened(_Value):
+class PaperOpened(Value):
     """A paper or one part of it was read. source says how faithful the text is."""
 
     kind: Literal["paper_opened"] = "paper_opened"
@@ -48,13 +50,13 @@ class PaperOpened(_Value):
     text: str = ""  # the first lines of that part, for the eye only
 
 
-class RepoRow(_Value):
+class RepoRow(Value):
     id: str
     url: str
     facts: tuple[str, ...] = ()  # short facts in words: "1.2M downloads", "apache-2.0"
 
 
-class ReposFound(_Value):
+class ReposFound(Value):
     """Models, datasets or Spaces of the Hub, best first. One row when a single repository was looked at."""
 
     kind: Literal["repos_found"] = "repos_found"
@@ -63,26 +65,26 @@ class ReposFound(_Value):
     repos: tuple[RepoRow, ...]
 
 
-class Todo(_Value):
+class Todo(Value):
     text: str
     status: Literal["pending", "in_progress", "completed"] = "pending"
 
 
-class PlanMade(_Value):
+class PlanMade(Value):
     """The whole plan as it stands now; it replaces the one before."""
 
     kind: Literal["plan_made"] = "plan_made"
     todos: tuple[Todo, ...]
 
 
-class KeptFile(_Value):
+class KeptFile(Value):
     """A file that a job left, below the job's own folder."""
 
     path: str
     bytes: int
 
 
-class FileMade(_Value):
+class FileMade(Value):
     """A file that the work produced. path is inside the session's own folder."""
 
     kind: Literal["file_made"] = "file_made"
@@ -94,7 +96,7 @@ class FileMade(_Value):
 Card = Annotated[PapersFound | PaperOpened | ReposFound | PlanMade | FileMade, Field(discriminator="kind")]
 
 
-class Demand(_Value):
+class Demand(Value):
     """Something the user demanded or forbade, in the user's own words, and what of it code can check."""
 
     about: Literal["base_model", "data", "method", "budget", "licence", "privacy", "other"]
@@ -106,7 +108,7 @@ class Demand(_Value):
 # --- requests: what needs the user's word --------------------------------------------------------
 
 
-class Foreseen(_Value):
+class Foreseen(Value):
     """What a dry run says of the real one: an 80 % interval of time and money, or nothing where it ran elsewhere."""
 
     job: str  # the dry run
@@ -120,7 +122,7 @@ class Foreseen(_Value):
     words: str
 
 
-class Spend(_Value):
+class Spend(Value):
     """Run a script on hardware. For where="here" the price is 0 and the danger is the machine itself.
 
     The user may change the fields named in EDITABLE before agreeing; hold_micro_usd is derived again then.
@@ -171,14 +173,14 @@ class Spend(_Value):
         return -(-self.price_micro_usd_per_hour * minutes * self.nodes * self.runs // 60)
 
 
-class Delete(_Value):
+class Delete(Value):
     """Delete a repository and its whole history."""
 
     kind: Literal["delete"] = "delete"
     repo: str
 
 
-class Question(_Value):
+class Question(Value):
     """A question only the user can answer. No options: free text."""
 
     kind: Literal["question"] = "question"
@@ -186,7 +188,7 @@ class Question(_Value):
     options: tuple[str, ...] = ()
 
 
-class RaiseCap(_Value):
+class RaiseCap(Value):
     """The next model call may cost more than is left for thinking: stop, or a new cap. Micro-dollars."""
 
     kind: Literal["raise_cap"] = "raise_cap"
@@ -203,7 +205,7 @@ class RaiseCap(_Value):
         return cap
 
 
-class GoOn(_Value):
+class GoOn(Value):
     """All steps of the run are used up: end here, or so many more."""
 
     kind: Literal["go_on"] = "go_on"
@@ -222,7 +224,7 @@ EDITABLE: dict[str, frozenset[str]] = {
 }
 
 
-class Answer(_Value):
+class Answer(Value):
     """What was said to a Request. A question's answer is in text; a refusal's reason in reason."""
 
     verdict: Literal["yes", "no"]
