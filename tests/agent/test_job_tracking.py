@@ -207,7 +207,7 @@ def test_a_script_that_alerts_in_every_step_is_heard_a_hundred_times(hub: FakeHu
     assert "more than 100 alerts" in at.events(JobAlerted)[-1].text
 
 
-def test_a_secret_in_an_alert_is_hidden(hub: FakeHub, tmp_path: Path) -> None:
+def test_a_secret_in_an_alert_or_in_a_name_is_hidden(hub: FakeHub, tmp_path: Path) -> None:
     at = Places(hub, tmp_path, secrets={"WANDB": "0123456789abcdef"})
     at.contract(tracked(secrets=("WANDB",))).submit()
     (there,) = hub.jobs.all.values()
@@ -216,8 +216,9 @@ def test_a_secret_in_an_alert_is_hidden(hub: FakeHub, tmp_path: Path) -> None:
     trackio = FakeTrackio()
     hub.spaces.run(SPACE, trackio)
     trackio.alert(RUN, "warn", "Key 0123456789abcdef", f"and hf_{'x' * 30} and hf_ada")
-    trackio.log(RUN, 1, loss=1.0)
+    trackio.log(RUN, 1, **{"loss": 1.0, "0123456789abcdef": 2.0, f"key/hf_{'x' * 30}": 3.0})
     assert at.wait_for(JobAlerted).text == "Key •••: and ••• and •••"
+    assert at.wait_for(JobMeasured).points == ({"loss": 1.0, "step": 1.0},)
     at.jobs.close()
 
 

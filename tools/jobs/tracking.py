@@ -8,6 +8,7 @@ read where they lie. One private Space and one private bucket of the same name a
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import math
@@ -159,9 +160,10 @@ def told(logged: Iterable[tuple[Any, Any, Any]], alerts: Iterable[Any], mark: st
     All of a file carry the moment it was written, and a run writes one after the other, so the newest is the mark.
     """
     found: list[tuple[str, Point]] = []
+    is_open = functools.cache(lambda name: hide(name) == name)  # a name with a secret in it is no name
     for stamp, step, values in logged:
         if isinstance(stamp, str) and _STAMP.fullmatch(stamp) and stamp > mark and isinstance(values, dict):
-            found.append((stamp, point(values, step)))
+            found.append((stamp, point({name: value for name, value in values.items() if is_open(name)}, step)))
     found.sort(key=lambda one: one[0])
     records = sorted((one for one in alerts if isinstance(one, dict)), key=lambda one: str(one.get("timestamp")))
     said = [alert(record, hide) for record in records]  # a dashboard tells the newest first
