@@ -33,7 +33,7 @@ class Books:
         """Hold the money, or return the ledger that it does not fit into. most: what all may come to, whatever the limits."""
         with self._lock:
             ledger = self.ledger if most is None else bounded(self.ledger, most)
-            if micro_usd > ledger.free(of):
+            if ledger.missing(micro_usd, of):
                 return ledger
             self.emit(MoneyReserved(hold=hold, micro_usd=micro_usd, of=of))
             return None
@@ -70,7 +70,7 @@ class Books:
         with self._lock:
             now = self.ledger
             then = now if limit is None else after(now, BudgetSet(micro_usd=limit))
-            if (missing := micro_usd - then.free("compute")) > 0:
+            if missing := then.missing(micro_usd):
                 raise Problem(
                     f"{usd(missing)} is missing: {cost_and_free(micro_usd, then)}.",
                     f"It needs a budget of {usd(limit_for(now, micro_usd))}; or make it cheaper.",

@@ -50,7 +50,10 @@ def _follow(
             return
         if closing.is_set():
             return
-        tell(job, _events(job, told, page, over))
+        try:
+            tell(job, _events(job, told, page, over))
+        except Problem as problem:  # a full disk, or it is just being closed; the watchdog must hear what comes next
+            log.warning("what job %s tracked could not be written: %s", job.job, problem)
         since = time.monotonic() - ended
         if told.over or (over and since >= (tracker.flush if told.up else PATIENCE)):
             return

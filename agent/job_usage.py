@@ -36,11 +36,10 @@ def _look(
             return
         try:
             use = place.metrics(job)
+            if use and not ended.is_set() and not closing.is_set():
+                emit(JobUsed(job=job, use=use))
         except Problem as problem:
-            log.info("the usage of job %s is not known: %s", job, problem)
-            continue
+            log.info("the usage of job %s is not known, or cannot be written: %s", job, problem)
         except Exception:
             log.exception("the usage of job %s", job)
             return
-        if use and not ended.is_set() and not closing.is_set():
-            emit(JobUsed(job=job, use=use))

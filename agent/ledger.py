@@ -61,6 +61,10 @@ class Ledger:
         own = account.limit - account.spent - account.held
         return own if self.total is None else min(own, self.total - self.committed)
 
+    def missing(self, micro_usd: int, of: Of = "compute") -> int:
+        """What is too little to reserve so much. What costs nothing always fits, also when more was spent than is allowed."""
+        return max(0, micro_usd - self.free(of)) if micro_usd else 0
+
 
 def after(ledger: Ledger, event: Event) -> Ledger:
     """The ledger once event has happened. A repeated hold, settlement, release or bill changes nothing."""
@@ -94,7 +98,7 @@ def limit_for(ledger: Ledger, micro_usd: int) -> int:
 
     Where a limit for both is in the way, it is what both have used and the new sum need: raising one raises it, too.
     """
-    if micro_usd <= ledger.free("compute"):
+    if not ledger.missing(micro_usd):
         return ledger.compute.limit
     needed = ledger.compute.spent + ledger.compute.held + micro_usd
     if ledger.total is not None and micro_usd > ledger.total - ledger.committed:

@@ -47,7 +47,7 @@ def judge(
 
 
 def fits(request: Spend, ledger: Ledger) -> bool:
-    return request.hold_micro_usd <= ledger.free("compute")
+    return not ledger.missing(request.hold_micro_usd)
 
 
 def over_budget(request: Spend, ledger: Ledger) -> str:

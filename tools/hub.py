@@ -324,7 +324,7 @@ def problem_of(what: str, error: HfHubHTTPError, *, signed_in: bool) -> Problem:
         return NotThere(f"The Hub has no {what}, or does not show it to you.", hint)
     match status:
         case 401:
-            return NotAllowed(f"The Hub wants a valid token for {what}.", "Sign in again, or set a new HF_TOKEN.")
+            return Problem(f"The Hub wants a valid token for {what}.", "Sign in again, or set a new HF_TOKEN.")
         case 402:
             return Problem(
                 f"The Hub wants to be paid for {what}: {said or 'no reason given'}.", "Add credits or a plan."

@@ -199,7 +199,7 @@ def test_trouble_is_waited_out(hub: FakeHub, at: Places, trouble: dict[str, Any]
     assert not at.events(Noticed)
 
 
-@pytest.mark.parametrize("refusal", ["hasAccess", 401, 403, 404])
+@pytest.mark.parametrize("refusal", ["hasAccess", 403, 404])
 def test_a_bill_that_may_not_be_read_is_asked_for_once_and_nobody_is_nagged(
     hub: FakeHub, at: Places, refusal: object
 ) -> None:
@@ -219,6 +219,15 @@ def test_a_bill_that_may_not_be_read_is_asked_for_once_and_nobody_is_nagged(
 def test_who_is_not_signed_in_now_may_be_later(hub: FakeHub, at: Places) -> None:
     ran(hub, at)
     at.token = ""
+    time.sleep(0.3)
+    at.token = "hf_ada"
+    assert at.wait_for(JobBilled).micro_usd == 10 * MINUTE
+
+
+def test_who_was_signed_in_for_too_long_gets_the_bill_after_the_next_sign_in(hub: FakeHub, at: Places) -> None:
+    """A visitor's token ends after some hours; a job may run longer."""
+    ran(hub, at)
+    at.token = "hf_ended"
     time.sleep(0.3)
     at.token = "hf_ada"
     assert at.wait_for(JobBilled).micro_usd == 10 * MINUTE

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,13 +22,17 @@ from agent.events import (
     JobSubmitted,
     JobTracked,
 )
+from agent.job_tracking import tell_tracked
 from agent.job_watch import JobWatch
+from agent.session_job import SessionJob
 from tests.doubles.hub import FakeHub, FakeTrackio, Fault
 from tests.doubles.hub.content import space
 from tests.doubles.hub.jobs import Job
 from tests.doubles.jobs import FAST, Places, spend, until
 from tools.cards import Spend
+from tools.desk import Problem
 from tools.jobs.launch import submissions
+from tools.jobs.local import LocalJobs
 from tools.jobs.metrics import Alert, Point
 from tools.jobs.tracking import Told, run_name
 
@@ -200,7 +207,7 @@ def test_a_script_that_alerts_in_every_step_is_heard_a_hundred_times(hub: FakeHu
     assert "more than 100 alerts" in at.events(JobAlerted)[-1].text
 
 
-def test_a_secret_in_an_alert_is_hidden(hub: FakeHub, tmp_path: Path) -> None:
+def test_a_secret_in_an_alert_or_in_a_name_is_hidden(hub: FakeHub, tmp_path: Path) -> None:
     at = Places(hub, tmp_path, secrets={"WANDB": "0123456789abcdef"})
     at.contract(tracked(secrets=("WANDB",))).submit()
     (there,) = hub.jobs.all.values()
@@ -209,8 +216,9 @@ def test_a_secret_in_an_alert_is_hidden(hub: FakeHub, tmp_path: Path) -> None:
     trackio = FakeTrackio()
     hub.spaces.run(SPACE, trackio)
     trackio.alert(RUN, "warn", "Key 0123456789abcdef", f"and hf_{'x' * 30} and hf_ada")
-    trackio.log(RUN, 1, loss=1.0)
+    trackio.log(RUN, 1, **{"loss": 1.0, "0123456789abcdef": 2.0, f"key/hf_{'x' * 30}": 3.0})
     assert at.wait_for(JobAlerted).text == "Key •••: and ••• and •••"
+    assert at.wait_for(JobMeasured).points == ({"loss": 1.0, "step": 1.0},)
     at.jobs.close()
 
 
@@ -317,6 +325,65 @@ def test_a_job_that_is_found_after_a_crash_is_tracked(hub: FakeHub, at: Places) 
     again.wait_for(JobTracked)
     assert len(hub.jobs.all) == len(hub.spaces.created) == len(hub.spaces.commits) == 1
     again.jobs.close()
+
+
+# --- on this machine --------------------------------------------------------------------------------
+
+
+def here(folder: Path, job: str = "here-0123456789abcdef") -> tuple[SessionJob, Callable[[int], None]]:
+    """A job here, and what writes the next so many files that its run leaves."""
+    request = spend(where="here", namespace="", flavor="", price_micro_usd_per_hour=0, track="pets")
+    inbox = folder / "jobs" / job / "trackio" / "inbox" / "w"
+    inbox.mkdir(parents=True)
+    steps = itertools.count(1)
+
+    def write(files: int) -> None:
+        for step in itertools.islice(steps, files):
+            stamp = f"2026-11-27T{step // 3600:02d}:{step // 60 % 60:02d}:{step % 60:02d}.000000+00:00"
+            record = {"kind": "metric", "timestamp": stamp, "step": step, "metrics": {"loss": 1 / step}}
+            (inbox / f"{step:08d}.jsonl").write_text(json.dumps(record))
+
+    return SessionJob(LABEL, job, request, LocalJobs(folder)), write
+
+
+def test_all_that_a_run_left_is_told_also_when_it_ended_long_before_the_app_came_back(tmp_path: Path) -> None:
+    job, write = here(tmp_path)
+    write(1_200)
+    job.done.set()
+    told: list[Event] = []
+    tell_tracked(job, lambda _, events: told.extend(events), threading.Event())
+    until(lambda: sum(len(event.points) for event in told if isinstance(event, JobMeasured)) == 1_200)
+
+
+def test_a_disk_that_is_full_for_a_while_does_not_end_the_reading(tmp_path: Path) -> None:
+    job, write = here(tmp_path)
+    write(1)
+    tries: list[list[Event]] = []
+
+    def tell(_: SessionJob, events: Iterable[Event]) -> None:
+        tries.append(list(events))
+        if len(tries) == 1:
+            raise Problem("The conversation cannot be saved: No space left on device.", "Make room.")
+
+    tell_tracked(job, tell, threading.Event())
+    until(lambda: tries)
+    write(1)
+    measured = until(lambda: [event for event in tries[-1] if isinstance(event, JobMeasured)] if tries[1:] else None)
+    assert [point["step"] for point in measured[0].points] == [2]
+    job.done.set()
+
+
+def test_files_of_a_run_that_would_fill_the_memory_are_read_in_turns(tmp_path: Path) -> None:
+    job, write = here(tmp_path)
+    write(6)
+    for file in (tmp_path / "jobs" / job.job / "trackio" / "inbox" / "w").iterdir():
+        with file.open("a") as more:
+            more.write("\n" + " " * 5_000_000)
+    tracker = job.place.tracker(job.job, job.label, job.request)
+    assert tracker is not None
+    first, second = tracker.read(""), tracker.read("")
+    assert (len(first.points), first.up) == (4, False)
+    assert (len(second.points), second.up) == (2, True)
 
 
 # --- what counts ----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from agent.job_usage import tell_usage
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import FAST, Places, until
 from tools.cards import Spend
+from tools.desk import Problem
 from tools.jobs.local import LocalJobs
 
 SAMPLE = {
@@ -64,6 +65,25 @@ def test_trouble_with_what_it_uses_is_no_trouble_of_the_job(hub: FakeHub, at: Pl
     at.wait_for(JobUsed)  # asked again after the trouble
     there.end()
     assert contract.wait().status == "completed"
+
+
+def test_a_disk_that_is_full_for_a_while_does_not_end_the_look_at_what_it_uses(hub: FakeHub, at: Places) -> None:
+    hub.jobs.sample = SAMPLE
+    job = at.contract().submit()
+    (there,) = hub.jobs.all.values()
+    there.run()
+    told: list[JobUsed] = []
+
+    def write(event: JobUsed) -> None:
+        told.append(event)
+        if len(told) == 1:
+            raise Problem("The conversation cannot be saved: No space left on device.", "Make room.")
+
+    ended = threading.Event()
+    tell_usage(job, at.place, write, ended, threading.Event())
+    until(lambda: len(told) > 1)
+    ended.set()
+    there.end()
 
 
 def test_a_job_that_is_found_again_is_looked_at_again(hub: FakeHub, at: Places) -> None:

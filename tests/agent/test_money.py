@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.books import Books
 from agent.events import BudgetSet, Event, JobBilled, MoneyReleased, MoneyReserved, MoneySettled
-from agent.ledger import Account, Ledger, after
+from agent.ledger import Account, Ledger, after, limit_for
 from agent.policy import judge, usd
 from agent.settings import micro_usd
 from tools.cards import Delete, Demand, Question, Spend
@@ -64,6 +65,18 @@ def test_a_bill_above_the_hold_may_pass_the_limit_and_then_nothing_fits() -> Non
         BudgetSet(micro_usd=10), MoneyReserved(hold="a", micro_usd=8), MoneySettled(hold="a", micro_usd=8), bill
     )
     assert ledger.free("compute") == -2
+
+
+def test_what_costs_nothing_runs_also_when_a_bill_has_passed_the_limit() -> None:
+    free = Spend(title="t", where="here", script="1", timeout_seconds=60, price_micro_usd_per_hour=0)
+    ledger = Ledger(compute=Account(limit=10, spent=12))
+    assert judge(free, "within-budget", ledger).do == "allow"
+    assert limit_for(ledger, 0) == 10
+    books = Books(lambda event: event, [])
+    books.ledger = ledger
+    assert books.agree(0) is None
+    assert books.reserve("c1", 0) is None
+    assert books.reserve("c2", 1) is not None
 
 
 def test_a_bill_of_what_runs_or_never_was_changes_nothing() -> None:

@@ -7,12 +7,15 @@ read where they lie. One private Space and one private bucket of the same name a
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import json
 import math
 import os
 import re
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +30,9 @@ REQUIREMENT = "trackio==0.43.0"  # the job and the dashboard speak the same vers
 ASIDE = "/tmp/trackio"  # noqa: S108  # in a job whose dashboard could not be had: nobody reads it
 FRAGMENT = 4_000_000  # bytes of one file that are read
 FRAGMENTS = 500  # files that are read at once
+READ = 16_000_000  # bytes of them, and what the last has above that
+PAUSE = 1.0  # seconds between two looks at them
+SHARE = 20  # times as long as a look took is the pause at least: a run leaves two files a second
 LONGEST = 500  # characters of an alert
 
 _PROJECT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
@@ -154,9 +160,10 @@ def told(logged: Iterable[tuple[Any, Any, Any]], alerts: Iterable[Any], mark: st
     All of a file carry the moment it was written, and a run writes one after the other, so the newest is the mark.
     """
     found: list[tuple[str, Point]] = []
+    is_open = functools.cache(lambda name: hide(name) == name)  # a name with a secret in it is no name
     for stamp, step, values in logged:
         if isinstance(stamp, str) and _STAMP.fullmatch(stamp) and stamp > mark and isinstance(values, dict):
-            found.append((stamp, point(values, step)))
+            found.append((stamp, point({name: value for name, value in values.items() if is_open(name)}, step)))
     found.sort(key=lambda one: one[0])
     records = sorted((one for one in alerts if isinstance(one, dict)), key=lambda one: str(one.get("timestamp")))
     said = [alert(record, hide) for record in records]  # a dashboard tells the newest first
@@ -171,42 +178,63 @@ def told(logged: Iterable[tuple[Any, Any, Any]], alerts: Iterable[Any], mark: st
 class Inbox:
     """The Tracker of a job on this machine: the files that it leaves in its own folder, whatever wrote them."""
 
-    pause = 1.0
     flush = 0.0
 
     def __init__(self, folder: Path, hide: Callable[[str], str]) -> None:
         """folder: its TRACKIO_DIR."""
         self._folder, self._hide = folder / "inbox", hide
-        self._known: set[Path] = set()  # files that were read
+        self.pause = PAUSE
+        self._known: set[str] = set()  # files that were read
         self._began: str | None = None  # the mark of the first reading: what came before was told
 
     def read(self, mark: str) -> Told:
         self._began = mark if self._began is None else self._began
-        records = list(self._records())
+        since = time.monotonic()
+        records, all_read = self._records()
         logged = ((one.get("timestamp"), one.get("step"), one.get("metrics")) for one in records if _is(one, "metric"))
         found = told(logged, (one for one in records if _is(one, "alert")), self._began, self._hide)
-        return replace(found, mark=max(mark, found.mark))
+        self.pause = max(PAUSE, SHARE * (time.monotonic() - since))
+        return replace(found, mark=max(mark, found.mark), up=all_read)
 
-    def _records(self) -> Iterator[dict[str, Any]]:
-        new = [path for path in sorted(self._folder.glob("*/*.jsonl")) if path not in self._known]
-        for path in new[:FRAGMENTS]:
-            self._known.add(path)
-            yield from _lines(path)
+    def _records(self) -> tuple[list[dict[str, Any]], bool]:
+        """What new files hold, the first first, within bounds; and whether these were all."""
+        new, records, read = sorted(self._new()), list[dict[str, Any]](), 0
+        for number, name in enumerate(new):
+            if number >= FRAGMENTS or read >= READ:
+                return records, False
+            self._known.add(name)
+            data = _content(self._folder / name)
+            read += len(data)
+            records += _parsed(data)
+        return records, True
+
+    def _new(self) -> Iterator[str]:
+        """Names below the folder. A run of a day leaves over a hundred thousand, so nothing is made of those that are known."""
+        try:
+            writers = [name for name in os.listdir(self._folder) if not (self._folder / name).is_symlink()]
+        except OSError:
+            return
+        for writer in writers:
+            with contextlib.suppress(OSError):
+                for name in os.listdir(self._folder / writer):
+                    if name.endswith(".jsonl") and (path := f"{writer}/{name}") not in self._known:
+                        yield path
 
 
 def _is(record: Mapping[str, Any], kind: str) -> bool:
     return record.get("kind") == kind
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _content(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return
+        return b""
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return
-        data = file.read(FRAGMENT)
+        return file.read(FRAGMENT) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+
+
+def _parsed(data: bytes) -> Iterator[dict[str, Any]]:
     for line in data.splitlines():
         try:
             record = json.loads(line)

@@ -72,7 +72,7 @@ export class Money {
 
   /** The lowest limit for compute, in whole cents, under which so much more may be reserved; null: it fits already. */
   limitFor(microUsd) {
-    if (microUsd <= this.free("compute")) return null;
+    if (!microUsd || microUsd <= this.free("compute")) return null;
     const inTheWay = this.total !== null && microUsd > this.total - this.used;
     const needed = microUsd + (inTheWay ? this.used : this.compute.spent + this.compute.held);
     return Math.ceil(needed / CENT) * CENT;
