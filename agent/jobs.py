@@ -365,11 +365,10 @@ class Jobs:
 
     def _tell(self, job: SessionJob, events: Iterable[Event]) -> None:
         for event in events:
-            self._emit(event)
             if isinstance(event, JobAlarm) and job.request.on_alarm == "stop" and not job.stopped_for:
-                job.stopped_for = event.text
-                self._warn(f"“{job.request.title}” is stopped, as you chose for such a case: {event.text}")
+                job.stopped_for = event.text  # before it is told: it costs money, and the disk may be full
                 threading.Thread(target=self.cancel_told, args=(job.job,), daemon=True).start()
+            self._emit(event)
 
     def _end(self, job: SessionJob, state: JobState, status: EndStatus) -> None:
         job.ended = JobEnded(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from agent.books import Books
 from agent.events import MoneyReleased, MoneySettled
+from agent.ledger import Ledger
 from agent.outside import Outside
 from agent.policy import over_budget
 from agent.sandbox.remote import Consent, Machine
@@ -18,9 +19,13 @@ HOLD = "machine-"  # begins the name of a hold for such a machine
 
 
 def renting(
-    session: str, outside: Outside, books: Books, ask: Callable[[Spend], tuple[Answer, Spend]]
+    session: str,
+    outside: Outside,
+    books: Books,
+    ask: Callable[[Spend], tuple[Answer, Spend]],
+    reserve: Callable[[str, int], Ledger | None],
 ) -> Callable[[], Consent]:
-    """What the executor calls when it needs a machine. ask: put the card before the user."""
+    """What the executor calls when it needs a machine. ask: put the card before the user. reserve: as Consents does."""
 
     def consent() -> Consent:
         answer, agreed = ask(machines.proposal(outside.prices))
@@ -31,7 +36,7 @@ def renting(
 
     def start(agreed: Spend) -> Machine:
         hold = f"{HOLD}{books.ledger.reservations + 1}"
-        short = books.reserve(hold, agreed.hold_micro_usd)
+        short = reserve(hold, agreed.hold_micro_usd)
         if short is not None:
             raise Refused(f"No machine was rented: {over_budget(agreed, short)}.", "Ask the user.")
         began = time.monotonic()

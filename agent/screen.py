@@ -22,6 +22,7 @@ from agent.events import (
     DemandsSet,
     Entry,
     Guarded,
+    JobAlarm,
     JobAlerted,
     JobBilled,
     JobEnded,
@@ -98,8 +99,11 @@ class Screen:
             case JobAlerted(job=job, level=level, text=text, step=step):
                 at = "" if step is None else f" (step {step})"
                 say(f"[magenta]Job {escape(job)}[/] [bold]{level}[/]: {escape(_plain(text))}{at}")
-            case JobEnded(job=job, status=status, seconds=seconds):
-                say(f"[magenta]Job {escape(job)} {status}[/] after {seconds:.0f} s")
+            case JobAlarm(job=job, text=text):
+                say(f"[magenta]Job {escape(job)}[/] [bold]alarm[/]: {escape(_plain(text))}")
+            case JobEnded(job=job, status=status, seconds=seconds, message=message):
+                why = f": {_plain(message)}" if message else ""
+                say(f"[magenta]Job {escape(job)} {status}[/] after {seconds:.0f} s{escape(why)}")
             case JobLeft(job=job, files=files, rest=rest, folder=folder):
                 say(f"[magenta]Job {escape(job)}[/] left {len(files) + rest} files in {escape(_plain(folder))}")
             case JobBilled(job=job, micro_usd=None, message=message):

@@ -339,7 +339,7 @@ class Session:
             stubs = [
                 ToolStub(tool.name, str(tool.signature), tool.description) for tool in self._toolbox.tools.values()
             ]
-            rent = renting(self.id, self._outside, self._books, self._ask_for_more)
+            rent = renting(self.id, self._outside, self._books, self._ask_for_more, self._consents.reserve)
             rent_if = rent if levels.standing().level == "remote" else None
             self._executor = Executor(
                 self.folder, self._call_from_code, stubs, self._printed, key=self._outside.key, rent=rent_if

@@ -14,7 +14,6 @@ from agent.events import (
     JobForecast,
     JobLogged,
     JobSubmitted,
-    Noticed,
 )
 from agent.job_watch import FORECAST_SECONDS, JobWatch
 from tests.agent.living import code, ended, events, living, wait_for
@@ -109,7 +108,7 @@ def test_a_job_is_stopped_by_the_watchdog_where_the_user_chose_so(tmp_path: Path
         (alarm,) = events(session, JobAlarm)
         assert (alarm.rule, alarm.step) == ("nan", 5.0)
         assert events(session, JobEnded)[0].status == "cancelled"
-        assert any("as you chose" in event.text for event in events(session, Noticed))
+        assert "as you chose" in events(session, JobEnded)[0].message
 
 
 def test_where_nothing_was_chosen_an_alarm_is_told_and_the_job_goes_on(tmp_path: Path) -> None:

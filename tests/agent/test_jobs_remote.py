@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.events import (
+    JobAlarm,
     JobEnded,
     JobLogged,
     JobSubmitted,
@@ -307,6 +308,16 @@ def test_a_cancel_that_is_accepted_and_does_nothing_is_a_failure(hub: FakeHub, a
     job = at.contract().submit()
     with pytest.raises(Problem, match="still runs"):
         at.jobs.cancel(job)
+
+
+def test_the_watchdog_stops_a_job_also_while_the_disk_is_full(hub: FakeHub, at: Places) -> None:
+    at.full = lambda event: isinstance(event, JobAlarm)
+    contract = at.contract(spend(on_alarm="stop"))
+    contract.submit()
+    (there,) = hub.jobs.all.values()
+    there.say("{'loss': nan, 'step': 5}")
+    until(lambda: there.stage == "CANCELED")
+    assert "as you chose" in contract.wait().message
 
 
 def test_cancelling_what_has_ended_is_no_failure(hub: FakeHub, at: Places) -> None:

@@ -2,7 +2,18 @@ from __future__ import annotations
 
 import pytest
 
-from agent.events import ApprovalAsked, Compacted, Entry, Event, Guarded, JobAlerted, JobBilled, JobTracked
+from agent.events import (
+    ApprovalAsked,
+    Compacted,
+    Entry,
+    Event,
+    Guarded,
+    JobAlarm,
+    JobAlerted,
+    JobBilled,
+    JobEnded,
+    JobTracked,
+)
 from agent.screen import Screen
 from tests.doubles.jobs import spend
 from tools.cards import Foreseen
@@ -58,3 +69,10 @@ def test_the_terminal_tells_what_a_job_was_billed_or_why_nobody_knows(capsys: py
     assert shown(capsys, billed) == "Job ada/1 was billed at $0.27"
     none = JobBilled(job="ada/1", label="l", micro_usd=None, message="What [b]x[/] is billed cannot be read.")
     assert shown(capsys, none) == "Job ada/1: What [b]x[/] is billed cannot be read. What was reckoned counts."
+
+
+def test_the_terminal_tells_of_alarms_and_why_a_job_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    alarm = JobAlarm(job="j", rule="nan", text="loss is not a number at step [5].", step=5)
+    assert shown(capsys, alarm) == "Job j alarm: loss is not a number at step [5]."
+    ended = JobEnded(job="j", status="cancelled", message="It was stopped.", seconds=61.2)
+    assert shown(capsys, ended) == "Job j cancelled after 61 s: It was stopped."

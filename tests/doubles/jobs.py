@@ -15,6 +15,7 @@ from agent.job_bills import PAUSES
 from agent.jobs import Jobs
 from tests.doubles.hub import FakeHub
 from tools.cards import Spend
+from tools.desk import Problem
 from tools.hub_jobs import JobsHub
 from tools.jobs.boxes import Boxes
 from tools.jobs.prices import Prices
@@ -71,7 +72,7 @@ class Places:
         self.bill_pauses = bill_pauses
         self.fake, self.folder, self.pace, self.settles, self.secrets = hub, folder, pace, settles, secrets or {}
         self.token, self.entries = token, list(entries)
-        self.crash_at: Callable[[Event], bool] = lambda _: False
+        self.full: Callable[[Event], bool] = lambda _: False  # whether the disk has no room for this event
         self._lock = threading.RLock()
         self.books = Books(self._write, self.entries)
         self.prices = Prices(lambda: self.client().hardware())
@@ -124,6 +125,8 @@ class Places:
         return until(lambda: next((event for event in self.events(kind) if when(event)), None), kind.__name__)
 
     def _write(self, event: Event) -> None:
+        if self.full(event):
+            raise Problem("The conversation cannot be saved: No space left on device.", "Make room.")
         with self._lock:
             self.entries.append(Entry(seq=len(self.entries) + 1, at=time.time(), event=event))
 
