@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from agent.dry_runs import foreseen
@@ -132,19 +129,6 @@ def test_the_user_is_told_of_an_overrun_that_only_the_run_itself_shows() -> None
 
 
 # --- the whole way, over the fake Hub ---
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as fake:
-        yield fake
-
-
-@pytest.fixture
-def at(hub: FakeHub, tmp_path: Path) -> Iterator[Places]:
-    places = Places(hub, tmp_path)
-    yield places
-    places.jobs.close()
 
 
 def dry(hub: FakeHub, at: Places) -> str:

@@ -25,12 +25,6 @@ MINUTE = 13_333  # micro-dollars of the fake Hub's L4
 
 
 @pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as fake:
-        yield fake
-
-
-@pytest.fixture
 def at(hub: FakeHub, tmp_path: Path) -> Iterator[Places]:
     places = Places(hub, tmp_path, bill_pauses=SOON)
     yield places

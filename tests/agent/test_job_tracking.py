@@ -54,13 +54,6 @@ def hub() -> Iterator[FakeHub]:
         yield fake
 
 
-@pytest.fixture
-def at(hub: FakeHub, tmp_path: Path) -> Iterator[Places]:
-    places = Places(hub, tmp_path)
-    yield places
-    places.jobs.close()
-
-
 def begun(hub: FakeHub, at: Places) -> tuple[Job, FakeTrackio]:
     """A running job whose dashboard runs."""
     at.contract(tracked()).submit()

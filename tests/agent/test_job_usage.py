@@ -27,12 +27,6 @@ BUSY = "import time\nheld = bytearray(200_000_000)\nwhile True:\n    sum(range(1
 
 
 @pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as fake:
-        yield fake
-
-
-@pytest.fixture
 def at(hub: FakeHub, tmp_path: Path) -> Iterator[Places]:
     places = Places(hub, tmp_path, pace=replace(FAST, usage=0.03))
     yield places

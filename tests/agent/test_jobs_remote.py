@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,19 +21,6 @@ from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import BUDGET, FAST, Places, spend, until
 from tools.desk import Problem
 from tools.jobs.remote import Pace
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as fake:
-        yield fake
-
-
-@pytest.fixture
-def at(hub: FakeHub, tmp_path: Path) -> Iterator[Places]:
-    places = Places(hub, tmp_path)
-    yield places
-    places.jobs.close()
 
 
 def told(at: Places) -> str:

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -47,12 +46,6 @@ def purse(tmp_path: Path, clock: Clock) -> OwnerPurse:
 
 
 # --- the user and the organizations ---
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as hub:
-        yield hub
 
 
 def test_the_user_is_the_default_and_organizations_that_pay_follow(hub: FakeHub) -> None:

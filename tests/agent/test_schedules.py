@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,19 +18,6 @@ from tools.cards import Spend
 from tools.desk import Problem
 from tools.jobs import cron, job_run
 from tools.jobs.launch import submissions
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as fake:
-        yield fake
-
-
-@pytest.fixture
-def at(hub: FakeHub, tmp_path: Path) -> Iterator[Places]:
-    places = Places(hub, tmp_path)
-    yield places
-    places.jobs.close()
 
 
 def daily(runs: int = 2) -> Spend:

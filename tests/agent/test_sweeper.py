@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from agent.sweeper import Renter, Sweeper
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import Places, spend, until
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as hub:
-        yield hub
 
 
 def rented(hub: FakeHub, folder: Path) -> Places:

@@ -7,7 +7,6 @@ behind: cancel, bucket and schedule answers, the sandbox server, and how a list 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,12 +17,6 @@ from tests.doubles.hub import FakeHub
 from tests.doubles.hub.jobs import HARDWARE
 from tools.hub_jobs import JobsHub
 from tools.jobs.prices import Prices
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as fake:
-        yield fake
 
 
 @pytest.fixture

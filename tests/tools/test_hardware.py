@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,6 @@ from tools.hub import Hub
 from tools.jobs import memory
 from tools.jobs.hardware import hardware
 from tools.jobs.prices import OLDEST, Prices, read
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as fake:
-        yield fake
 
 
 class Clock:

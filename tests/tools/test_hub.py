@@ -6,19 +6,12 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from tests.doubles.hub import FakeHub, Fault
 from tools.desk import Problem
 from tools.hub import Hub, NotThere, WritableHub
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as hub:
-        yield hub
 
 
 def test_a_token_tells_who_is_asking(hub: FakeHub) -> None:

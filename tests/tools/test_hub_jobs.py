@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,12 +17,6 @@ from tools.hub_jobs import JobsHub, Submission
 from tools.jobs.place import MaybeStarted
 from tools.jobs.prices import Prices
 from tools.jobs.remote import HubJobs
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as fake:
-        yield fake
 
 
 @pytest.fixture

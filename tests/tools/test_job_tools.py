@@ -20,12 +20,6 @@ from tools.jobs import job_cancel, job_logs, job_metrics, job_run, job_status, j
 
 
 @pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as fake:
-        yield fake
-
-
-@pytest.fixture
 def at(hub: FakeHub, tmp_path: Path) -> Iterator[Places]:
     places = Places(hub, tmp_path, secrets={"WANDB_API_KEY": "k3y-of-the-kettle"})
     yield places

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,6 @@ from tools.hub import Hub
 from tools.papers import paper_outline, paper_read, papers_search
 from tools.papers.reference import Arxiv, PdfUrl, Upload, reference
 from tools.web import Web
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as hub:
-        yield hub
 
 
 def at(hub: FakeHub, folder: Path | None = None) -> RecordingDesk:

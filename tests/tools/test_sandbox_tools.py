@@ -27,13 +27,6 @@ def hub() -> Iterator[FakeHub]:
 
 
 @pytest.fixture
-def at(hub: FakeHub, tmp_path: Path) -> Iterator[Places]:
-    places = Places(hub, tmp_path)
-    yield places
-    places.jobs.close()
-
-
-@pytest.fixture
 def sit(at: Places, tmp_path: Path) -> Callable[[], RecordingDesk]:
     calls = iter(range(1, 100))
 

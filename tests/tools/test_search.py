@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,12 +13,6 @@ from tools.cards import ReposFound
 from tools.desk import Problem, Stopped
 from tools.hub import Hub
 from tools.search import hub_info, hub_search
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as hub:
-        yield hub
 
 
 def test_a_search_returns_facts_and_shows_a_card(hub: FakeHub) -> None:

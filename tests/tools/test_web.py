@@ -6,7 +6,6 @@ import gzip
 import itertools
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,12 +20,6 @@ from tests.doubles.hub import FakeHub, Fault
 from tools.desk import Problem, Stopped
 from tools.places import Places
 from tools.web import Gate, Web, is_public
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as hub:
-        yield hub
 
 
 def test_a_page_is_read_whole_and_the_second_time_from_memory(hub: FakeHub) -> None:

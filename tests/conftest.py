@@ -1,0 +1,24 @@
+"""What many tests begin with: a Hub of their own, and one session's places for jobs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.doubles.hub import FakeHub
+from tests.doubles.jobs import Places
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    with FakeHub() as fake:
+        yield fake
+
+
+@pytest.fixture
+def at(hub: FakeHub, tmp_path: Path) -> Iterator[Places]:
+    places = Places(hub, tmp_path)
+    yield places
+    places.jobs.close()
