@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +25,7 @@ from huggingface_hub.utils._http import hf_raise_for_status
 
 from tools.desk import Problem
 from tools.hub import Hub, NotThere, problem_of
+from tools.hub_values import moment
 from tools.jobs.checks import OUTPUTS, TRACKED
 from tools.jobs.place import MaybeStarted
 
@@ -321,9 +321,9 @@ def _facts(item: Any, told: float | None) -> JobFacts | None:
         labels={str(k): str(v) for k, v in labels.items()} if isinstance(labels, dict) else {},
         secrets=tuple(str(name) for name in secrets) if isinstance(secrets, list | dict) else (),
         timeout=_seconds(item.get("timeout")),
-        created=_when(item.get("createdAt")),
-        started=_when(item.get("startedAt")),
-        finished=_when(item.get("finishedAt")),
+        created=moment(item.get("createdAt")),
+        started=moment(item.get("startedAt")),
+        finished=moment(item.get("finishedAt")),
         running_seconds=_seconds(durations.get("runningSecs")) if isinstance(durations, dict) else None,
         told=told,
         flavor=_text(item.get("flavor")),
@@ -354,13 +354,6 @@ def _text(value: Any) -> str:
 def _seconds(value: Any) -> float | None:
     ok = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
     return float(value) if ok else None
-
-
-def _when(value: Any) -> float | None:
-    try:
-        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else None
-    except ValueError:
-        return None
 
 
 def _date(response: httpx2.Response) -> float | None:

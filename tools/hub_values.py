@@ -50,15 +50,15 @@ class JobBill:
         ran and cost nothing yet, and one that is told twice in different words.
         """
         usage = said.get("usage") if isinstance(said, dict) else None
-        since = _moment(usage.get("periodStart")) if isinstance(usage, dict) else None
+        since = moment(usage.get("periodStart")) if isinstance(usage, dict) else None
         found: dict[str, JobBill] = {}
         for one in _list_in(usage, "jobDetails"):
             id, cost = _mapping(one).get("jobId"), _amount(_mapping(one).get("totalCostMicroUsd"))
             if not isinstance(id, str) or not id or cost is None:
                 continue
-            began, minutes = _moment(one.get("startedAt")), _amount(one.get("totalMinutes"))
+            began, minutes = moment(one.get("startedAt")), _amount(one.get("totalMinutes"))
             before = since is not None and began is not None and began < since
-            whole = _moment(one.get("completedAt")) is not None and not before and bool(cost or not minutes)
+            whole = moment(one.get("completedAt")) is not None and not before and bool(cost or not minutes)
             bill = cls(
                 int(cost.to_integral_value(ROUND_CEILING)), None if minutes is None else round(float(minutes), 2), whole
             )
@@ -71,7 +71,7 @@ def _amount(value: Any) -> Decimal | None:
     return Decimal(str(value)) if ok else None
 
 
-def _moment(value: Any) -> float | None:
+def moment(value: Any) -> float | None:
     """Unix time of an ISO date; None for what is none."""
     try:
         return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else None

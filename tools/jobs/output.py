@@ -16,6 +16,7 @@ from tools.cards import FileMade
 from tools.desk import Desk, Problem
 from tools.jobs.follow import hidden
 from tools.jobs.kept import Kept
+from tools.jobs.place import view_of
 
 SHOWN = 20_000  # characters of a text
 TAIL = 8_192  # characters before the place where reading ended: a secret that is cut there is not known any more
@@ -35,9 +36,7 @@ def job_output(desk: Desk, job: str, path: str = "", save: bool = False) -> Any:
     Returns: Listing: a dict, files (list of dicts: path, bytes), more (int), whole (bool: all were counted).
         Reading: str. save: a dict, path, bytes.
     """
-    if desk.jobs is None:
-        raise Problem("This app runs no jobs.", "Do it another way.")
-    kept = desk.jobs.kept(job)
+    kept = view_of(desk).kept(job)
     if not path:
         left = kept.files()
         files = [{"path": file.path, "bytes": file.bytes} for file in left.files]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -269,15 +269,21 @@ class HubJobs:
         return since > (quiet if silent else 8 * self._pace.drain)
 
     def _follower(self, watch: _Watch, node: int) -> Follower:
-        names = watch.facts[node].secrets
-
-        def hide() -> list[str]:
-            return [value for value in (self._hub().token, *map(self._secret, names)) if value]
-
-        pace = self._pace
+        names, pace = watch.facts[node].secrets, self._pace
         return Follower(
-            self._hub, watch.namespace, watch.ids[node], node, watch.log, hide, pace.silence, pace.reconnect
+            self._hub,
+            watch.namespace,
+            watch.ids[node],
+            node,
+            watch.log,
+            lambda: self._to_hide(names),
+            pace.silence,
+            pace.reconnect,
         )
+
+    def _to_hide(self, names: Iterable[str]) -> tuple[str, ...]:
+        """What must not be written down of what a job with these secrets says: their values, and the user's token."""
+        return tuple(value for value in (self._hub().token, *map(self._secret, names)) if value)
 
     def _watched(self, job: str) -> _Watch:
         namespace, ids = parted(job)
@@ -302,7 +308,7 @@ class HubJobs:
             run_name(label, spec),
             lambda: self._hub().inspect(namespace, ids[0]).tracked == spec.dashboard,
             self._untracked.get(label, ""),
-            lambda text: hidden(text, [value for value in (hub().token, *map(self._secret, spec.secrets)) if value]),
+            lambda text: hidden(text, self._to_hide(spec.secrets)),
             self._pace.track,
             self._pace.flush,
         )
@@ -344,9 +350,7 @@ class HubJobs:
         if not spec.outputs:
             how = "Copy files out of a sandbox with sandbox_file" if self.where == "sandbox" else "Use outputs=True"
             raise Problem(f"Nothing is kept of job {job[:80]}.", f"{how}, next time.")
-        hub = self._hub()
-        hide = [value for value in (hub.token, *map(self._secret, spec.secrets)) if value]
-        return BucketFolder(hub, spec.outputs, label, tuple(hide))
+        return BucketFolder(self._hub(), spec.outputs, label, self._to_hide(spec.secrets))
 
     def bill(self, job: str) -> JobBill | None:
         return bill_of(self._hub(), *parted(job))
