@@ -100,6 +100,8 @@ def test_a_job_on_this_machine_is_measured_with_all_its_processes(tmp_path: Path
     told: list[JobUsed] = []
     ended = threading.Event()
     try:
+        until(lambda: jobs.metrics(job))
+        assert "cpu_percent" in LocalJobs(tmp_path).metrics(job)  # at the very first look, too
         jobs.measures_seconds = 0.2
         tell_usage(job, jobs, told.append, ended, threading.Event())
         busy = until(

@@ -28,25 +28,27 @@ class Sample:
 def use(process: int, before: Sample | None) -> tuple[dict[str, float], Sample]:
     """Numbers named as tools.jobs.usage names them, and the sample for the next look; {} when nothing runs.
 
-    process: its children, and theirs, are the job. cpu_percent is of all processors, since the sample before.
-    memory_gb counts what processes share several times.
+    process: its children, and theirs, are the job. cpu_percent is of all processors, since the sample before, or else
+    since the job began. memory_gb counts what processes share several times.
     """
     cpu: dict[int, float] = {}
-    memory = 0
+    memory, began = 0, time.time()
     for one in _below(process):
         try:
             with one.oneshot():
                 times, memory = one.cpu_times(), memory + one.memory_info().rss
-                cpu[one.pid] = times.user + times.system
+                cpu[one.pid], began = times.user + times.system, min(began, one.create_time())
         except psutil.Error:
             continue  # it has just ended
     now = Sample(time.monotonic(), cpu)
     if not cpu:
         return {}, now
     found: dict[str, float] = {}
-    if before is not None and now.at > before.at:
-        spent = sum(max(0.0, seconds - before.cpu.get(pid, 0.0)) for pid, seconds in cpu.items())
-        found["cpu_percent"] = round(min(100.0, 100 * spent / (now.at - before.at) / (os.cpu_count() or 1)), 2)
+    passed = now.at - before.at if before else time.time() - began
+    if passed > 0:
+        known = before.cpu if before else {}
+        spent = sum(max(0.0, seconds - known.get(pid, 0.0)) for pid, seconds in cpu.items())
+        found["cpu_percent"] = round(min(100.0, 100 * spent / passed / (os.cpu_count() or 1)), 2)
     found["memory_gb"] = round(memory / 1e9, 2)
     found["memory_percent"] = round(100 * memory / psutil.virtual_memory().total, 2)
     return found | _gpus(), now

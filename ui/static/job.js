@@ -103,7 +103,7 @@ export function jobView(item, page, { logOpen = false } = {}) {
     stop.update();
     const passed = item.status ? (item.seconds ?? 0) : item.startedAt && !item.request.schedule ? Math.max(0, Date.now() / 1000 - item.startedAt) : 0;
     const ahead = !item.status && item.forecast && item.startedAt ? eta(item.forecast, passed) : "";
-    const cost = item.cost ? `${item.cost.settled ? "" : "≤ "}${dollars(item.cost.bill?.microUsd ?? item.cost.microUsd)}` : "";
+    const cost = item.cost?.held ? `${item.cost.settled ? "" : "≤ "}${dollars(item.cost.bill?.microUsd ?? item.cost.microUsd)}` : "";
     const due = item.status ? "" : next(item.request);
     setText(time, [cost, passed ? seconds(passed) : "", ahead, due && `next: ${due}`].filter(Boolean).join(" · "));
   }
