@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 from agent.events import Event, JobBilled, Noticed
 from agent.job_rows import url
-from agent.policy import usd
 from agent.session_job import SessionJob
 from tools.desk import Problem
 from tools.hub import NotAllowed
 from tools.hub_values import JobBill
 from tools.jobs.place import NoBill
+from tools.money import usd
 
 log = logging.getLogger(__name__)
 

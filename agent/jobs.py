@@ -33,8 +33,7 @@ from agent.job_records import Record, cost, records
 from agent.job_rows import place_name, row, searched_row, url, watched_again, why_ended
 from agent.job_tracking import tell_tracked
 from agent.job_usage import tell_usage
-from agent.ledger import Ledger
-from agent.policy import over_budget
+from agent.money.ledger import Ledger, over_budget
 from agent.session_job import SessionJob
 from tools.cards import Foreseen, Spend
 from tools.desk import Problem, Refused

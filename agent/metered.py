@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from agent.books import Books
 from agent.events import MoneyReleased, MoneySettled
 from agent.models.deltas import Broken, Cancel, Delta, Done, NotAsked, Reasoning, Restarted, Text, Thinker, Usage
 from agent.models.prices import Prices
 from agent.models.router import plain_messages
+from agent.money.books import Books
 from tools.cards import Answer, RaiseCap
 from tools.desk import Problem
 

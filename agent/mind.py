@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from agent.books import Books
 from agent.events import Entry, ModelChosen
 from agent.metered import Counted, Metered, Purse
 from agent.minds import Wish
 from agent.models.deltas import Thinker
 from agent.models.prices import Prices
+from agent.money.books import Books
 from agent.outside import Outside
 from tools.cards import Answer, RaiseCap
 from tools.desk import Problem

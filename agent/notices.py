@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 
 from agent.events import Event, JobAlarm, JobAlerted, JobEnded, JobSubmitted, RunEnded
-from agent.policy import usd
 from tools.cards import Delete, GoOn, Question, RaiseCap, Request, Spend
 from tools.desk import Problem
+from tools.money import usd
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from agent.metered import OtherPurse
 from agent.minds import Wish
 from agent.models.deltas import Thinker
 from agent.notices import Notices
-from agent.policy import Approve
+from agent.settings import Approve
 from tools import NEED_A_PLACE, NEED_HUGGING_FACE, TOOLS
 from tools.hub import HubReader, WritableHub
 from tools.hub_values import Bill

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from agent.books import Books
 from agent.events import MoneyReleased, MoneySettled
-from agent.ledger import Ledger
+from agent.money.books import Books
+from agent.money.ledger import Ledger, over_budget
 from agent.outside import Outside
-from agent.policy import over_budget
 from agent.sandbox.remote import Consent, Machine
 from tools import machines
 from tools.cards import Answer, Spend

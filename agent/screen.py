@@ -41,9 +41,9 @@ from agent.events import (
     ToolEnded,
     ToolStarted,
 )
-from agent.policy import usd
 from tools.cards import Answer, Delete, GoOn, Question, RaiseCap, Request, Spend
 from tools.desk import Problem
+from tools.money import usd
 
 INTERRUPT_SECONDS = 0.2  # until an interrupt is seen that came just before the wait began
 LONGEST_LINE = 65_536  # bytes

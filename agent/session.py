@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from agent.approval import Approvals
-from agent.books import Books
 from agent.coder import Coder, StepLimit
-from agent.consent import Consents, R
+from agent.consent.approvals import Approvals
+from agent.consent.consents import Consents, R
+from agent.demands.pinned import Pinned
 from agent.events import (
     Entry,
     Event,
@@ -38,9 +38,8 @@ from agent.metered import CapReached, settle_what_was_cut_short
 from agent.mind import Mind
 from agent.minds import Wish
 from agent.models.router import Cancel
+from agent.money.books import Books
 from agent.outside import Outside, tools_for
-from agent.pinned import Pinned
-from agent.policy import usd
 from agent.renting import renting, settle_what_was_left
 from agent.sandbox import levels
 from agent.sandbox.host import Executor, ToolCall, ToolStub
@@ -51,6 +50,7 @@ from agent.typed import Typed, parse_typed
 from agent.window import Window
 from tools.cards import Answer, Demand, FileMade, GoOn, Request
 from tools.desk import Desk, Problem, Stopped
+from tools.money import usd
 
 log = logging.getLogger(__name__)
 

@@ -6,16 +6,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_data_path
 
-from agent.policy import Approve
 from tools.desk import Problem
 from tools.web import Places
 
 ROUTER_URL = Places.router_url
 JOB_SECRET = "JOB_SECRET_"  # noqa: S105  # begins the names of environment variables whose values jobs may get
 DEFAULT_MODEL = "zai-org/GLM-5.3-Flash"
+
+
+Approve = Literal["ask", "none", "within-budget"]
+"""ask: a person answers. none: nobody is there, all is refused. within-budget: spending that fits is allowed unasked."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from agent.approval import Approvals
+from agent.consent.approvals import Approvals
 from agent.events import ApprovalAnswered, ApprovalAsked, Event
 from tools.cards import Answer, Question, Spend
 from tools.desk import Problem, Stopped

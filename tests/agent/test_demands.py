@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.clauses import LONGEST_HEARD
-from agent.demands import after_rewinding, found, merged, violations
+from agent.consent.policy import judge
+from agent.demands.clauses import LONGEST_HEARD
+from agent.demands.rules import after_rewinding, found, merged, violations
+from agent.demands.script import LONGEST, read_script
 from agent.events import DemandsSet, Entry
-from agent.ledger import Account, Ledger
 from agent.memory import demands_text
-from agent.policy import judge
-from agent.script import LONGEST, read_script
+from agent.money.ledger import Account, Ledger
 from tools.cards import Demand, Spend
 
 QWEN, LLAMA = "Qwen/Qwen3-8B", "meta-llama/Llama-3.1-8B"

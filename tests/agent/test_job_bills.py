@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agent.events import Event, JobBilled, JobEnded, JobLogged, MoneySettled, Noticed
-from agent.ledger import Ledger, folded
+from agent.money.ledger import Ledger, folded
 from tests.doubles.desk import desk
 from tests.doubles.hub import FakeHub, Fault, Job
 from tests.doubles.jobs import BUDGET, Places, spend, until

@@ -14,7 +14,7 @@ import pytest
 
 from agent.events import JobEnded, JobSubmitted, MoneyReleased, MoneySettled
 from agent.journal import Journal
-from agent.ledger import folded
+from agent.money.ledger import folded
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.hub.jobs import Job
 from tests.doubles.jobs import BUDGET

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent.books import Books
 from agent.events import BudgetSet, Entry, Event, JobBilled, MoneyReleased, MoneyReserved, MoneySettled
-from agent.ledger import THINKING_LIMIT
 from agent.metered import (
     BROKE_OFF,
     BY_USAGE,
@@ -23,6 +21,8 @@ from agent.metered import (
 )
 from agent.models.deltas import Cancel, Delta, Done, NotAsked, Restarted, Text, Usage
 from agent.models.prices import Prices
+from agent.money.books import Books
+from agent.money.ledger import THINKING_LIMIT
 from tools.cards import Answer, RaiseCap
 from tools.desk import Problem, Stopped
 

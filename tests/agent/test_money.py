@@ -4,13 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.books import Books
+from agent.consent.policy import judge
 from agent.events import BudgetSet, Event, JobBilled, MoneyReleased, MoneyReserved, MoneySettled
-from agent.ledger import Account, Ledger, after, limit_for
-from agent.policy import judge, usd
+from agent.money.books import Books
+from agent.money.ledger import Account, Ledger, after, limit_for
 from agent.settings import micro_usd
 from tools.cards import Delete, Demand, Question, Spend
 from tools.desk import Problem
+from tools.money import usd
 
 
 def spend(price: int = 1_000_000, seconds: int = 3600) -> Spend:

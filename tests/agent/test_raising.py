@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agent.approval import Approvals
+from agent.consent.approvals import Approvals
 from agent.events import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -23,7 +23,7 @@ from agent.events import (
     MoneySettled,
     ToolEnded,
 )
-from agent.ledger import CENT
+from agent.money.ledger import CENT
 from agent.session import Session
 from agent.sessions import Sessions
 from agent.settings import Settings

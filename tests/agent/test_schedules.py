@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.consent.policy import judge
 from agent.events import JobEnded, JobLogged, JobSubmitting, MoneySettled
-from agent.ledger import Ledger
-from agent.policy import judge
+from agent.money.ledger import Ledger
 from tests.doubles.desk import desk
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import BUDGET, Places, spend, until

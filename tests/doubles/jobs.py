@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from agent.books import Books
 from agent.contract import Contract
 from agent.events import Entry, Event
 from agent.job_bills import PAUSES
 from agent.jobs import Jobs
+from agent.money.books import Books
 from tests.doubles.hub import FakeHub
 from tools.cards import Spend
 from tools.desk import Problem

@@ -25,8 +25,8 @@ from agent.events import (
     TextSaid,
     UserSaid,
 )
-from agent.ledger import folded
 from agent.minds import ModelFacts
+from agent.money.ledger import folded
 from agent.sessions import Summary, Unknown
 from tools.cards import Answer, Demand
 from tools.desk import Problem

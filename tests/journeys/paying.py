@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from playwright.sync_api import Locator, Page, expect
 
 from agent.events import ApprovalAnswered, ApprovalAsked, Entry, Event, JobAlarm, JobEnded, JobLogged, RunEnded
-from agent.ledger import folded
+from agent.money.ledger import folded
 from tests.agent.living import code
 from tests.doubles.hub import FakeHub, Job
 from tests.doubles.hub.jobs import HARDWARE

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from agent.ledger import folded
+from agent.money.ledger import folded
 from tests.doubles.hub import Fault, Job
 from tests.journeys.paying import LAB, MINUTE, TASK, Payer, Task, paying
 from tests.ui.serving import until

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page
 
 from agent.events import BudgetSet, Entry, Event, JobBilled, MoneyReleased, MoneyReserved, MoneySettled
-from agent.ledger import folded
+from agent.money.ledger import folded
 from ui.assets import HASH
 from ui.routes import PREFIX
 

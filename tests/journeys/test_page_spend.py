@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from agent.events import ApprovalAsked, BudgetSet, JobSubmitting, MoneyReserved, MoneySettled, UserSaid
-from agent.ledger import Ledger, after, limit_for
+from agent.money.ledger import Ledger, after, limit_for
 from tests.doubles import scenes
 from tests.doubles.sessions import ToldSession
 from tests.journeys.test_page_modules import call, modules  # noqa: F401

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent.approval import Approvals
+from agent.consent.approvals import Approvals
 from agent.events import ApprovalAsked, Event
 from agent.sandbox.host import Executor, StepResult, ToolCall, ToolStub
 from agent.sandbox.levels import Level

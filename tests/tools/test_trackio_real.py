@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from agent.books import Books
 from agent.events import Entry, Event, JobAlarm, JobAlerted, JobEnded, JobLogged, JobMeasured, JobTracked
 from agent.jobs import Jobs
+from agent.money.books import Books
 from tests.doubles.hub import FakeHub, FakeTrackio
 from tests.doubles.jobs import Places, spend, until
 from tools.cards import Spend

@@ -10,9 +10,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 
+from agent.demands.heard import found
+from agent.demands.script import Script, read_script, strings
 from agent.events import DemandsSet, Entry
-from agent.script import Script, read_script, strings
-from agent.wording import found
 from tools.cards import Demand, Request, Spend
 
 __all__ = ["ASK", "after_rewinding", "folded", "found", "made_by", "merged", "pinned_budget", "violations"]

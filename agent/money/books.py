@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from agent.events import BudgetSet, Entry, Event, MoneyCorrected, MoneyReserved, Of
-from agent.ledger import Ledger, after, bounded, folded, limit_for
-from agent.policy import cost_and_free, usd
+from agent.money.ledger import Ledger, after, bounded, cost_and_free, folded, limit_for
 from tools.desk import Problem
+from tools.money import usd
 
 
 class Books:

@@ -6,17 +6,18 @@ import threading
 import time
 from typing import TypeVar, cast
 
-from agent.approval import Approvals
-from agent.books import Books
-from agent.demands import pinned_budget, violations
+from agent.consent.approvals import Approvals
+from agent.consent.policy import judge
+from agent.demands.pinned import Pinned
+from agent.demands.rules import pinned_budget, violations
 from agent.events import ApprovalAnswered
-from agent.ledger import Ledger, limit_for
+from agent.money.books import Books
+from agent.money.ledger import Ledger, cost_and_free, fits, limit_for
 from agent.outside import Outside
-from agent.pinned import Pinned
-from agent.policy import cost_and_free, fits, judge, usd
 from tools.cards import Answer, Request, Spend
 from tools.desk import Problem, Refused
 from tools.jobs import cron
+from tools.money import usd
 
 R = TypeVar("R", bound=Request)
 

@@ -22,6 +22,8 @@ from agent.events import (
     MoneySettled,
     Of,
 )
+from tools.cards import Spend
+from tools.money import usd
 
 CENT = 10_000  # micro-dollars: what a person reads and agrees to
 THINKING_LIMIT = 500_000  # micro-dollars that a session may spend on model calls before anybody is asked
@@ -104,6 +106,22 @@ def limit_for(ledger: Ledger, micro_usd: int) -> int:
     if ledger.total is not None and micro_usd > ledger.total - ledger.committed:
         needed = ledger.committed + micro_usd
     return -(-needed // CENT) * CENT
+
+
+def fits(request: Spend, ledger: Ledger) -> bool:
+    return not ledger.missing(request.hold_micro_usd)
+
+
+def over_budget(request: Spend, ledger: Ledger) -> str:
+    return (
+        f"{cost_and_free(request.hold_micro_usd, ledger)}. "
+        "Only the user can raise it: by a click on the sum beside “Compute”, or with --budget"
+    )
+
+
+def cost_and_free(micro_usd: int, ledger: Ledger) -> str:
+    free = usd(ledger.free("compute"))
+    return f"it may cost up to {usd(micro_usd)}, and {free} of the budget of {usd(ledger.compute.limit)} is free"
 
 
 def bounded(ledger: Ledger, most: int) -> Ledger:

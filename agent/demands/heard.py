@@ -9,8 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from agent.clauses import COMMAND, DO, NOT, PENDING, POLITE, RESEARCH, TRAIN, USE, asks, demand_of, refused, sentences
-from agent.terms import licences, money, privacy
+from agent.demands.clauses import (
+    COMMAND,
+    DO,
+    NOT,
+    PENDING,
+    POLITE,
+    RESEARCH,
+    TRAIN,
+    USE,
+    asks,
+    demand_of,
+    refused,
+    sentences,
+)
+from agent.demands.heard_terms import licences, money, privacy
 from tools.cards import Demand
 
 _ORDINARY = frozenset(

@@ -6,12 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.demands import ASK, violations
-from agent.ledger import Ledger
+from agent.demands.rules import ASK, violations
+from agent.money.ledger import Ledger, fits, over_budget
+from agent.settings import Approve
 from tools.cards import Demand, Request, Spend
-
-Approve = Literal["ask", "none", "within-budget"]
-"""ask: a person answers. none: nobody is there, all is refused. within-budget: spending that fits is allowed unasked."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +42,3 @@ def judge(
     if approve == "within-budget" and isinstance(request, Spend):
         return Verdict("allow", "within the budget that was given")
     return Verdict("deny", "nobody is there to ask")
-
-
-def fits(request: Spend, ledger: Ledger) -> bool:
-    return not ledger.missing(request.hold_micro_usd)
-
-
-def over_budget(request: Spend, ledger: Ledger) -> str:
-    return (
-        f"{cost_and_free(request.hold_micro_usd, ledger)}. "
-        "Only the user can raise it: by a click on the sum beside “Compute”, or with --budget"
-    )
-
-
-def cost_and_free(micro_usd: int, ledger: Ledger) -> str:
-    free = usd(ledger.free("compute"))
-    return f"it may cost up to {usd(micro_usd)}, and {free} of the budget of {usd(ledger.compute.limit)} is free"
-
-
-def usd(micro_usd: int) -> str:
-    """Dollars for the eye, rounded up to a cent so that no cost looks smaller than it is."""
-    sign = "-" if micro_usd < 0 else ""
-    cents = -(-abs(micro_usd) // 10_000)
-    return f"{sign}${cents // 100}.{cents % 100:02d}"

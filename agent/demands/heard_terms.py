@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 
-from agent.clauses import DO, NOT, OTHERS, PENDING, RESEARCH, TRAIN, asks, demand_of
+from agent.demands.clauses import DO, NOT, OTHERS, PENDING, RESEARCH, TRAIN, asks, demand_of
 from tools.cards import Demand
 
 _AMOUNT = (
