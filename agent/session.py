@@ -30,7 +30,8 @@ from agent.events import (
     UserSaid,
     Why,
 )
-from agent.jobs import Jobs
+from agent.jobs.jobs import Jobs
+from agent.jobs.rented_machine import renting, settle_what_was_left
 from agent.journal import Journal
 from agent.left_open import close_left_open
 from agent.memory import Memory
@@ -40,7 +41,6 @@ from agent.minds import Wish
 from agent.models.router import Cancel
 from agent.money.books import Books
 from agent.outside import Outside, tools_for
-from agent.renting import renting, settle_what_was_left
 from agent.sandbox import levels
 from agent.sandbox.host import Executor, ToolCall, ToolStub
 from agent.scribe import Scribe

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from agent.branches import standing
 from agent.events import Entry, RunEnded, UserSaid
-from agent.job_bills import LATELY
+from agent.jobs.bills import LATELY
+from agent.jobs.sweeper import Renter, Sweeper
 from agent.journal import Header, Journal, read_header
 from agent.minds import Minds, ModelFacts, Wish, selected
 from agent.models.menu import Menu as Menu
@@ -24,7 +25,6 @@ from agent.sandbox import confine
 from agent.sandbox.seal import owner_key
 from agent.session import Session
 from agent.settings import Settings
-from agent.sweeper import Renter, Sweeper
 from tools.desk import Problem
 from tools.hub import Hub, WritableHub
 from tools.hub_jobs import JobsHub

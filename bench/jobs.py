@@ -3,7 +3,7 @@ and how long Stop takes (bench.job_stop).
 
 Makes the runs of bench.curves with seeds from HELD_BACK on, replays what they printed, prints tables and one last line
 of JSON, and exits with 1 when a bar is missed. `--times 4 --seeds 370000` makes other runs, and more of them.
-`--calibrate` makes runs with other seeds and prints the constants for agent/forecast.py. `--curves FILE` keeps the
+`--calibrate` makes runs with other seeds and prints the constants for agent/jobs/forecast.py. `--curves FILE` keeps the
 recorded runs in a file, or takes them from it.
 """
 
@@ -23,9 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent import forecast as forecasts
-from agent.forecast import Terms, estimate, forecast
-from agent.watchdog import RULES, Rule, Watch
+from agent.jobs import forecast as forecasts
+from agent.jobs.forecast import Terms, estimate, forecast
+from agent.jobs.watchdog import RULES, Rule, Watch
 from bench import job_stop
 from bench.curves import FAULTS, Curve, record, wanted, warm_up
 from bench.naive import EarlyStopping, NaiveWatch, tqdm_remaining

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agent.dry_runs import foreseen
 from agent.events import Entry, Event, JobEnded, JobForecast, JobLogged, JobSubmitted
-from agent.job_watch import JobWatch
+from agent.jobs.dry_runs import foreseen
+from agent.jobs.progress import JobWatch
 from tests.doubles.desk import RecordingDesk, desk
 from tests.doubles.hub import FakeHub
 from tests.doubles.jobs import Places, spend

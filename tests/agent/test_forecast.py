@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.forecast import MARKS, Forecast, Terms, forecast
+from agent.jobs.forecast import MARKS, Forecast, Terms, forecast
 
 TERMS = Terms(price_micro_usd_per_hour=3_600_000, timeout_seconds=3_600)  # a thousand micro-dollars a second
 

@@ -22,9 +22,9 @@ from agent.events import (
     JobSubmitted,
     JobTracked,
 )
-from agent.job_tracking import tell_tracked
-from agent.job_watch import JobWatch
-from agent.session_job import SessionJob
+from agent.jobs.job import SessionJob
+from agent.jobs.progress import JobWatch
+from agent.jobs.tracking import tell_tracked
 from tests.doubles.hub import FakeHub, FakeTrackio, Fault
 from tests.doubles.hub.content import space
 from tests.doubles.hub.jobs import Job

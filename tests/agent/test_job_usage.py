@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.events import JobEnded, JobUsed
-from agent.job_usage import tell_usage
+from agent.jobs.usage import tell_usage
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import FAST, Places, until
 from tools.cards import Spend

@@ -15,7 +15,7 @@ from agent.events import (
     JobLogged,
     JobSubmitted,
 )
-from agent.job_watch import FORECAST_SECONDS, JobWatch
+from agent.jobs.progress import FORECAST_SECONDS, JobWatch
 from tests.agent.living import code, ended, events, living, wait_for
 from tools.cards import Answer, Spend
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.sweeper import Renter, Sweeper
+from agent.jobs.sweeper import Renter, Sweeper
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import Places, spend, until
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.forecast import Terms
-from agent.watchdog import SILENCE, STARTING, Alarm, Watch
+from agent.jobs.forecast import Terms
+from agent.jobs.watchdog import SILENCE, STARTING, Alarm, Watch
 from tools.jobs.metrics import Found, MetricReader, Point
 
 TERMS = Terms(price_micro_usd_per_hour=1_000_000, timeout_seconds=1e6)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from agent.contract import Contract
 from agent.events import Entry, Event
-from agent.job_bills import PAUSES
-from agent.jobs import Jobs
+from agent.jobs.bills import PAUSES
+from agent.jobs.contract import Contract
+from agent.jobs.jobs import Jobs
 from agent.money.books import Books
 from tests.doubles.hub import FakeHub
 from tools.cards import Spend

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from agent.events import JobLogged, UserSaid
-from agent.job_watch import JobWatch
+from agent.jobs.progress import JobWatch
 from tests.doubles import scenes
 from tests.doubles.sessions import ToldSession
 from tests.journeys.test_page_modules import call, modules  # noqa: F401

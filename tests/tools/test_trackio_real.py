@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from agent.events import Entry, Event, JobAlarm, JobAlerted, JobEnded, JobLogged, JobMeasured, JobTracked
-from agent.jobs import Jobs
+from agent.jobs.jobs import Jobs
 from agent.money.books import Books
 from tests.doubles.hub import FakeHub, FakeTrackio
 from tests.doubles.jobs import Places, spend, until

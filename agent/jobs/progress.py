@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from agent.events import Entry, Event, JobAlarm, JobAlerted, JobForecast, JobLogged, JobMeasured, JobSubmitted
-from agent.forecast import Terms
-from agent.job_sources import POSITIONS, Source, Sources
-from agent.watchdog import Alarm, Watch
+from agent.jobs.forecast import Terms
+from agent.jobs.sources import POSITIONS, Source, Sources
+from agent.jobs.watchdog import Alarm, Watch
 from tools.cards import Spend
 from tools.jobs.metrics import Alert, Found, MetricReader, Point
 from tools.jobs.noise import marked

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from agent.events import Event, JobLeft
-from agent.session_job import SessionJob
+from agent.jobs.job import SessionJob
 from tools.desk import Problem
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from agent.contract import Contract
-from agent.dry_runs import foreseen
 from agent.events import (
     EndStatus,
     Entry,
@@ -27,14 +25,16 @@ from agent.events import (
     MoneySettled,
     Noticed,
 )
-from agent.job_bills import LATELY, PAUSES, JobBills
-from agent.job_left import tell_left
-from agent.job_records import Record, cost, records
-from agent.job_rows import place_name, row, searched_row, url, watched_again, why_ended
-from agent.job_tracking import tell_tracked
-from agent.job_usage import tell_usage
+from agent.jobs.bills import LATELY, PAUSES, JobBills
+from agent.jobs.contract import Contract
+from agent.jobs.dry_runs import foreseen
+from agent.jobs.job import SessionJob
+from agent.jobs.outputs import tell_left
+from agent.jobs.records import Record, cost, records
+from agent.jobs.rows import place_name, row, searched_row, url, watched_again, why_ended
+from agent.jobs.tracking import tell_tracked
+from agent.jobs.usage import tell_usage
 from agent.money.ledger import Ledger, over_budget
-from agent.session_job import SessionJob
 from tools.cards import Foreseen, Spend
 from tools.desk import Problem, Refused
 from tools.jobs import cron

@@ -14,7 +14,7 @@ from itertools import pairwise
 from statistics import fmean, median
 from typing import Literal
 
-from agent.forecast import FEWEST, Forecast, Terms, forecast
+from agent.jobs.forecast import FEWEST, Forecast, Terms, forecast
 from tools.jobs.metrics import Found, Point
 
 Rule = Literal["nan", "divergence", "no_progress", "hang", "overrun"]

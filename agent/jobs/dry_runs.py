@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from agent import forecast
 from agent.events import Entry, JobEnded, JobLogged, JobSubmitted
+from agent.jobs import forecast
 from tools.cards import Foreseen, Spend
 from tools.desk import Problem
 

@@ -6,8 +6,8 @@ import threading
 from dataclasses import dataclass, field
 
 from agent.events import JobEnded, JobLeft, JobTracked
-from agent.job_records import Record
-from agent.job_watch import JobWatch
+from agent.jobs.progress import JobWatch
+from agent.jobs.records import Record
 from tools.cards import Spend
 from tools.jobs.place import JobPlace, JobState
 

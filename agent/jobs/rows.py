@@ -11,7 +11,7 @@ from tools.jobs.metrics import Alert
 from tools.jobs.place import JobRow, JobState
 
 if TYPE_CHECKING:
-    from agent.session_job import SessionJob
+    from agent.jobs.job import SessionJob
 
 
 def row(known: SessionJob) -> JobRow:

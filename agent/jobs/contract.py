@@ -9,8 +9,8 @@ from tools.cards import Spend
 from tools.desk import JobEnd, Stopped
 
 if TYPE_CHECKING:
-    from agent.jobs import Jobs
-    from agent.session_job import SessionJob
+    from agent.jobs.job import SessionJob
+    from agent.jobs.jobs import Jobs
 
 
 class Contract:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from agent.events import Event, JobAlerted, JobMeasured, JobTracked
-from agent.session_job import SessionJob
+from agent.jobs.job import SessionJob
 from tools.desk import Problem
 from tools.jobs.tracking import Told, Tracker
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent.events import Event, JobBilled, Noticed
-from agent.job_rows import url
-from agent.session_job import SessionJob
+from agent.jobs.job import SessionJob
+from agent.jobs.rows import url
 from tools.desk import Problem
 from tools.hub import NotAllowed
 from tools.hub_values import JobBill
