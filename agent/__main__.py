@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agent.events import ApprovalAsked, RunEnded
-from agent.minds import Wish
-from agent.screen import Screen
+from agent.models.picker import Wish
 from agent.session import Session
 from agent.sessions import OWN_MACHINE, Sessions, Unknown
 from agent.settings import Settings, micro_usd
+from agent.terminal import Screen
 from tools.desk import Problem
 
 EXIT = {"answered": 0, "failed": 1, "stopped": 3, "budget": 4, "step_limit": 4}

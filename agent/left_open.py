@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.events import ApprovalAnswered, Event, RunEnded, StepEnded, ToolEnded
-from agent.memory import Recalled
+from agent.loop.memory import Recalled
 from tools.cards import Answer
 
 

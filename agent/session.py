@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from agent.coder import Coder, StepLimit
 from agent.consent.approvals import Approvals
 from agent.consent.consents import Consents, R
 from agent.demands.pinned import Pinned
@@ -33,21 +32,22 @@ from agent.events import (
 from agent.jobs.jobs import Jobs
 from agent.jobs.rented_machine import renting, settle_what_was_left
 from agent.journal import Journal
+from agent.journal_writer import Scribe
 from agent.left_open import close_left_open
-from agent.memory import Memory
-from agent.metered import CapReached, settle_what_was_cut_short
-from agent.mind import Mind
-from agent.minds import Wish
+from agent.loop.coder import Coder, StepLimit
+from agent.loop.memory import Memory
+from agent.loop.slash_commands import Typed, parse_typed
+from agent.loop.toolbox import Toolbox
+from agent.loop.window import Window
+from agent.models.metered import CapReached, settle_what_was_cut_short
+from agent.models.picker import Wish
 from agent.models.router import Cancel
 from agent.money.books import Books
-from agent.outside import Outside, tools_for
+from agent.resources import Outside, tools_for
 from agent.sandbox import levels
 from agent.sandbox.host import Executor, ToolCall, ToolStub
-from agent.scribe import Scribe
-from agent.shelf import Shelf
-from agent.toolbox import Toolbox
-from agent.typed import Typed, parse_typed
-from agent.window import Window
+from agent.session_model import Mind
+from agent.uploads import Shelf
 from tools.cards import Answer, Demand, FileMade, GoOn, Request
 from tools.desk import Desk, Problem, Stopped
 from tools.money import usd

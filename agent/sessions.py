@@ -11,20 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.branches import standing
 from agent.events import Entry, RunEnded, UserSaid
 from agent.jobs.bills import LATELY
 from agent.jobs.sweeper import Renter, Sweeper
 from agent.journal import Header, Journal, read_header
-from agent.minds import Minds, ModelFacts, Wish, selected
 from agent.models.menu import Menu as Menu
+from agent.models.picker import Minds, ModelFacts, Wish, selected
 from agent.models.selection import Selection
 from agent.notices import Notices
-from agent.outside import Outside
+from agent.resources import Outside
 from agent.sandbox import confine
 from agent.sandbox.seal import owner_key
 from agent.session import Session
 from agent.settings import Settings
+from agent.undo import standing
 from tools.desk import Problem
 from tools.hub import Hub, WritableHub
 from tools.hub_jobs import JobsHub

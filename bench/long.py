@@ -22,14 +22,14 @@ from typing import Any
 
 import psutil
 
-from agent.coder import Coder
 from agent.events import Compacted, DemandsSet, Event, Guarded, StepStarted, UserSaid
 from agent.journal import Header, Journal
-from agent.memory import Memory
+from agent.journal_writer import Scribe
+from agent.loop.coder import Coder
+from agent.loop.memory import Memory
+from agent.loop.toolbox import DeskTool
 from agent.models.router import Cancel, RouterModel
 from agent.sandbox.host import Executor, ToolStub
-from agent.scribe import Scribe
-from agent.toolbox import DeskTool
 from tests.doubles.model_server import ModelServer, Reply
 from tests.doubles.windowed import Windowed
 from tools import TOOLS

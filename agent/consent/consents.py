@@ -13,7 +13,7 @@ from agent.demands.rules import pinned_budget, violations
 from agent.events import ApprovalAnswered
 from agent.money.books import Books
 from agent.money.ledger import Ledger, cost_and_free, fits, limit_for
-from agent.outside import Outside
+from agent.resources import Outside
 from tools.cards import Answer, Request, Spend
 from tools.desk import Problem, Refused
 from tools.jobs import cron

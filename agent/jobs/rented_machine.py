@@ -8,7 +8,7 @@ from collections.abc import Callable
 from agent.events import MoneyReleased, MoneySettled
 from agent.money.books import Books
 from agent.money.ledger import Ledger, over_budget
-from agent.outside import Outside
+from agent.resources import Outside
 from agent.sandbox.remote import Consent, Machine
 from tools import machines
 from tools.cards import Answer, Spend

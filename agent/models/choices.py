@@ -13,8 +13,8 @@ from agent.models import own_servers
 from agent.models.catalogue import Catalogue
 from agent.models.listing import Listing
 from agent.models.own_servers import Offer, OwnModel
+from agent.models.payers import Payer, payers
 from agent.models.selection import Selection, own, select
-from agent.payers import Payer, payers
 from agent.settings import DEFAULT_MODEL, Settings
 from tools.hub import Hub
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from agent.models.listing import Chosen, Listing, estimate
 from agent.models.own_servers import Offer
+from agent.models.payers import Payer
 from agent.models.selection import Selection
-from agent.payers import Payer
 
 Json = dict[str, Any]
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from agent.models.catalogue import Catalogue
 from agent.models.listing import Chosen
 from agent.models.own_servers import Offer
-from agent.payers import Payer, pick
+from agent.models.payers import Payer, pick
 from tools.desk import Problem
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agent.coder import Coder
 from agent.events import Entry, Event, UserSaid
 from agent.journal import Header, Journal
-from agent.memory import Memory
+from agent.journal_writer import Scribe
+from agent.loop.coder import Coder
+from agent.loop.memory import Memory
+from agent.loop.toolbox import Toolbox
+from agent.loop.window import Window
 from agent.models.router import Cancel, RouterModel
 from agent.sandbox.host import Executor, ToolStub
-from agent.scribe import Scribe
-from agent.toolbox import Toolbox
-from agent.window import Window
 from tests.doubles.model_server import ModelServer, Reply, Script
 from tools.cards import Demand
 from tools.desk import Desk, Problem

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.events import Compacted, DemandsSet, Guarded, StepEnded
-from agent.memory import Memory, Summary
+from agent.loop.memory import Memory, Summary
 from agent.models.faults import TooLong
 from tests.agent.coding import DEMANDS, HELD, working
 from tests.agent.living import code, done, living

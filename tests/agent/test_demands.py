@@ -11,7 +11,7 @@ from agent.demands.clauses import LONGEST_HEARD
 from agent.demands.rules import after_rewinding, found, merged, violations
 from agent.demands.script import LONGEST, read_script
 from agent.events import DemandsSet, Entry
-from agent.memory import demands_text
+from agent.loop.memory import demands_text
 from agent.money.ledger import Account, Ledger
 from tools.cards import Demand, Spend
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from agent.guards import Plan, Repetition, Replies, Verdict
+from agent.loop.guards import Plan, Repetition, Replies, Verdict
 
 
 def did(verdicts: list[Verdict | None]) -> list[str]:

@@ -22,7 +22,7 @@ from agent.events import (
     ToolStarted,
     UserSaid,
 )
-from agent.memory import Memory, Recalled, Summary, recall
+from agent.loop.memory import Memory, Recalled, Summary, recall
 from tools.cards import Answer, Demand, FileMade, PlanMade, Question, Todo
 
 

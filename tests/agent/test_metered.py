@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from agent.events import BudgetSet, Entry, Event, JobBilled, MoneyReleased, MoneyReserved, MoneySettled
-from agent.metered import (
+from agent.models.deltas import Cancel, Delta, Done, NotAsked, Restarted, Text, Usage
+from agent.models.metered import (
     BROKE_OFF,
     BY_USAGE,
     CUT_SHORT,
@@ -19,7 +20,6 @@ from agent.metered import (
     Purse,
     settle_what_was_cut_short,
 )
-from agent.models.deltas import Cancel, Delta, Done, NotAsked, Restarted, Text, Usage
 from agent.models.prices import Prices
 from agent.money.books import Books
 from agent.money.ledger import THINKING_LIMIT

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent.events import JobSubmitting, ModelChosen, MoneySettled, ToolEnded
-from agent.minds import Wish
+from agent.models.picker import Wish
 from agent.session import Session
 from agent.sessions import Sessions
 from agent.settings import Settings

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from agent.outputs import FILES, LARGEST, cut, keep
+from agent.loop.observations import FILES, LARGEST, cut, keep
 
 WHOLE = "line\n" * 10_000
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.parsing import EMPTY, FIRST_ONLY, INVENTED, NO_CODE, NO_PYTHON, ONLY_THOUGHT, Reply, parse_reply
+from agent.loop.parsing import EMPTY, FIRST_ONLY, INVENTED, NO_CODE, NO_PYTHON, ONLY_THOUGHT, Reply, parse_reply
 
 RUN = "x = 1\nprint(x)"
 

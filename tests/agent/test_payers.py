@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import settings as runs
 from hypothesis import strategies as st
 
-from agent.payers import Payer, payers, pick, whose_token
-from agent.purse import FILE, OwnerPurse
+from agent.models.payers import Payer, payers, pick, whose_token
+from agent.models.visitor_caps import FILE, OwnerPurse
 from agent.settings import Settings
 from tests.doubles.hub import FakeHub
 from tools.desk import Problem
@@ -327,7 +327,7 @@ def test_whatever_happens_no_more_is_authorised_than_the_caps(
 SPENDER = """
 import random, sys
 from pathlib import Path
-from agent.purse import OwnerPurse
+from agent.models.visitor_caps import OwnerPurse
 from tools.desk import Problem
 
 folder, number, now = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])

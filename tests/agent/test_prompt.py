@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.loop.toolbox import DeskTool
 from agent.sessions import Sessions
 from agent.settings import Settings
-from agent.toolbox import DeskTool
 from tests.agent.living import code, done, living
 from tests.doubles.model_server import ModelServer
 from tests.tokens import count, spoken
@@ -57,7 +57,7 @@ def test_the_prompt_is_the_same_in_every_request_and_after_a_restart(tmp_path: P
 
 
 def test_the_prompt_does_not_hang_on_the_clock_or_on_the_order_of_sets() -> None:
-    show = "from tools import TOOLS; from agent.toolbox import DeskTool; print([DeskTool(t).to_code_prompt() for t in TOOLS])"
+    show = "from tools import TOOLS; from agent.loop.toolbox import DeskTool; print([DeskTool(t).to_code_prompt() for t in TOOLS])"
     root = Path(__file__).parents[2]
     told = {
         subprocess.run(

@@ -14,7 +14,7 @@ from agent.events import (
     JobEnded,
     JobTracked,
 )
-from agent.screen import Screen
+from agent.terminal import Screen
 from tests.doubles.jobs import spend
 from tools.cards import Foreseen
 from tools.jobs.cron import planned

@@ -8,8 +8,8 @@ import pytest
 
 from agent.models.catalogue import Catalogue
 from agent.models.own_servers import Offer, OwnModel
+from agent.models.payers import Payer
 from agent.models.selection import Selection, select
-from agent.payers import Payer
 from tests.doubles.hub import FakeHub
 from tools.desk import Problem
 from tools.web import Web

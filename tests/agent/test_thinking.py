@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.thinking import Thinking
+from agent.loop.think_tags import Thinking
 
 PIECES = st.lists(st.sampled_from(["<think>", "</think>", "<th", "ink>", "</", "think>", "<", "a", "b\n"]), max_size=20)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agent.events import CodeWritten, SandboxReported, ToolStarted
-from agent.tool_calls import Named, carried_out, named_calls
+from agent.loop.tool_calls import Named, carried_out, named_calls
 from tests.agent.living import done, events, living
 from tests.doubles.model_server import Reply
 from tools.desk import Problem

@@ -6,8 +6,8 @@ from typing import Any, Literal
 import pytest
 
 from agent.events import Event, ToolEnded, ToolStarted
-from agent.toolbox import DeskTool, Toolbox
-from agent.typed import parse_typed
+from agent.loop.slash_commands import parse_typed
+from agent.loop.toolbox import DeskTool, Toolbox
 from tests.doubles.desk import desk
 from tools.desk import Desk, Problem, Refused, Stopped
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.branches import standing, turn_to_undo
 from agent.events import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -23,10 +22,11 @@ from agent.events import (
     ToolEnded,
     UserSaid,
 )
-from agent.memory import Asked, recall
+from agent.loop.memory import Asked, recall
 from agent.session import Session
 from agent.sessions import Sessions
 from agent.settings import Settings
+from agent.undo import standing, turn_to_undo
 from tests.agent.living import code, done, ended, events, everything, living, wait_for
 from tests.doubles.model_server import ModelServer, Reply
 from tools.cards import Answer, Demand

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.window import ASSUMED, Window, estimate
+from agent.loop.window import ASSUMED, Window, estimate
 from tests.doubles.windowed import counted
 
 CODE = "def loss(model, batch):\n    return model(**batch).loss.mean()  # nats per token\n" * 20

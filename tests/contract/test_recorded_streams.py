@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from agent.loop.parsing import parse_reply
 from agent.models.router import Cancel, Delta, Done, Reasoning, RouterModel, Text, Usage
-from agent.parsing import parse_reply
 from tests.doubles.model_server import ModelServer, Reply
 from tools.desk import Problem
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from agent.models.listing import Listing, read_listing
 from agent.models.menu import Menu
 from agent.models.own_servers import Offer, OwnModel
+from agent.models.payers import Payer
 from agent.models.selection import Selection, own
-from agent.payers import Payer
 from tests.doubles import router_list
 from tools.desk import Problem
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from agent.branches import turn_to_undo
 from agent.events import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -25,9 +24,10 @@ from agent.events import (
     TextSaid,
     UserSaid,
 )
-from agent.minds import ModelFacts
+from agent.models.picker import ModelFacts
 from agent.money.ledger import folded
 from agent.sessions import Summary, Unknown
+from agent.undo import turn_to_undo
 from tools.cards import Answer, Demand
 from tools.desk import Problem
 

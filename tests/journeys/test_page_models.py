@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from agent.models.listing import PRESETS
-from agent.payers import Payer
+from agent.models.payers import Payer
 from tests.doubles.choosing import OLLAMA, Choosing
 from tests.doubles.router_list import MODELS, model, provider
 from tests.doubles.sessions import ToldSessions

@@ -10,8 +10,8 @@ import pytest
 from agent.models.catalogue import Catalogue
 from agent.models.choices import Choices
 from agent.models.menu import Menu
+from agent.models.payers import Payer
 from agent.models.selection import Selection
-from agent.payers import Payer
 from agent.settings import Settings
 from tests.doubles.answering import VLLM, Answering
 from tests.doubles.choosing import OLLAMA, Choosing

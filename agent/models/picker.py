@@ -6,18 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.events import ModelChosen
-from agent.metered import OtherPurse
 from agent.models import embedded
 from agent.models.catalogue import Catalogue
 from agent.models.choices import Choices
 from agent.models.deltas import Thinker
 from agent.models.embedded import EmbeddedModel
 from agent.models.listing import Chosen
+from agent.models.metered import OtherPurse
 from agent.models.own_servers import Offer, OwnModel, window_of
+from agent.models.payers import whose_token
 from agent.models.router import RouterModel
 from agent.models.selection import Selection
-from agent.payers import whose_token
-from agent.purse import OwnerPurse
+from agent.models.visitor_caps import OwnerPurse
 from agent.settings import DEFAULT_MODEL, Settings
 from tools.desk import Problem
 from tools.web import Web

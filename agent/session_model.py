@@ -6,12 +6,12 @@ import threading
 from collections.abc import Callable, Sequence
 
 from agent.events import Entry, ModelChosen
-from agent.metered import Counted, Metered, Purse
-from agent.minds import Wish
 from agent.models.deltas import Thinker
+from agent.models.metered import Counted, Metered, Purse
+from agent.models.picker import Wish
 from agent.models.prices import Prices
 from agent.money.books import Books
-from agent.outside import Outside
+from agent.resources import Outside
 from tools.cards import Answer, RaiseCap
 from tools.desk import Problem
 

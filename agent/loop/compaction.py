@@ -12,14 +12,14 @@ from typing import NoReturn
 from smolagents import ActionStep, MemoryStep, TaskStep
 
 from agent.events import Compacted, Event, Guarded
-from agent.memory import Asked, Memory, Summary, Talk
-from agent.metered import REPLY_TOKENS
+from agent.loop.memory import Asked, Memory, Summary, Talk
+from agent.loop.observations import cut
+from agent.loop.parsing import parse_reply, without_thought
+from agent.loop.think_tags import Thinking
+from agent.loop.window import Window, estimate_all
 from agent.models.deltas import Cancel, Done, Reasoning, Restarted, Text, Thinker, Usage
 from agent.models.faults import TooLong
-from agent.outputs import cut
-from agent.parsing import parse_reply, without_thought
-from agent.thinking import Thinking
-from agent.window import Window, estimate_all
+from agent.models.metered import REPLY_TOKENS
 from tools.desk import Problem
 
 # Shares of the window.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agent.toolbox import DeskTool
+from agent.loop.toolbox import DeskTool
 from tools.desk import Problem
 
 

@@ -15,8 +15,6 @@ from smolagents import ActionOutput, ActionStep, CodeAgent, LogLevel, MemoryStep
 from smolagents.agents import EMPTY_PROMPT_TEMPLATES
 from smolagents.local_python_executor import CodeOutput
 
-from agent import outputs
-from agent.compaction import Context, Messages
 from agent.events import (
     CodeWritten,
     Event,
@@ -28,18 +26,20 @@ from agent.events import (
     StepStarted,
     TextSaid,
 )
-from agent.guards import Plan, Repetition, Replies, Verdict
-from agent.memory import Memory
+from agent.loop import observations
+from agent.loop.compaction import Context, Messages
+from agent.loop.guards import Plan, Repetition, Replies, Verdict
+from agent.loop.memory import Memory
+from agent.loop.parsing import parse_reply
+from agent.loop.think_tags import Thinking
+from agent.loop.tool_calls import carried_out, named_calls, written
+from agent.loop.toolbox import DeskTool
+from agent.loop.window import Window
 from agent.models.deltas import Thinker, Waiting
 from agent.models.faults import TooLong
 from agent.models.router import Cancel, Done, Reasoning, Restarted, Text, ToolCall, Usage, plain_messages
-from agent.parsing import parse_reply
 from agent.sandbox.host import Executor, StepResult
 from agent.sandbox.levels import RUNS_CODE
-from agent.thinking import Thinking
-from agent.tool_calls import carried_out, named_calls, written
-from agent.toolbox import DeskTool
-from agent.window import Window
 from tools.desk import Problem, Stopped
 
 OBSERVED = 10_000  # characters of one step's output that the model reads back, head and tail
@@ -259,7 +259,7 @@ class Coder(CodeAgent):
         if native:  # so that the model reads its own calls back, and the user sees them
             self._say(step, [(False, "".join(f"\n{written(call)}" for call in calls))])
         final, answer, seen = carried_out(calls, self._call_tool)
-        observation = "\n".join(filter(None, (outputs.cut(seen, self._most_observed()), hint)))
+        observation = "\n".join(filter(None, (observations.cut(seen, self._most_observed()), hint)))
         return _Acted(observation, "", final, answer, seen, "\n".join(written(call) for call in calls))
 
     def _prose(self, thought: str, hint: str) -> _Acted:
@@ -323,7 +323,7 @@ class Coder(CodeAgent):
         whole = observed(result)
         shown = whole
         if len(whole) > most:
-            path = outputs.keep(self._work, step, whole)
+            path = observations.keep(self._work, step, whole)
             shown = observed(result, most, f"; all of it is in the file {path}" if path else "")
         return "\n".join([shown, *notes]), whole
 
@@ -346,8 +346,8 @@ def observed(result: StepResult, most: int | None = None, note: str = "") -> str
     name, last = ("Error", result.error) if result.error else ("Last value", result.value)
     if most is not None:
         room = max(int(most * _OF_ERROR), most - len(output))
-        last = outputs.cut(last, room, note)
-        output = outputs.cut(output, most - len(last), note)
+        last = observations.cut(last, room, note)
+        output = observations.cut(output, most - len(last), note)
     parts = [output, f"{name}:\n{last}" if last else ""]
     return "\n".join(part for part in parts if part) or "(no output)"
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from smolagents import ActionStep, ChatMessage, MemoryStep, MessageRole, TaskStep, Timing
 
-from agent.branches import note_on
 from agent.events import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -28,8 +27,9 @@ from agent.events import (
     ToolStarted,
     UserSaid,
 )
-from agent.outputs import cut
-from agent.parsing import parse_reply
+from agent.loop.observations import cut
+from agent.loop.parsing import parse_reply
+from agent.undo import note_on
 from tools.cards import Demand, FileMade, PlanMade, Question, Request, Todo
 
 LONGEST_PROSE = 8_000  # characters of a reply without code that are remembered
