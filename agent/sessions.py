@@ -20,7 +20,7 @@ from agent.models.picker import Minds, ModelFacts, Wish, selected
 from agent.models.selection import Selection
 from agent.notices import Notices
 from agent.resources import Outside
-from agent.sandbox import confine
+from agent.sandbox.inside import confine
 from agent.sandbox.seal import owner_key
 from agent.session import Session
 from agent.settings import Settings

@@ -4,6 +4,6 @@ Host side: host.py (Executor) runs steps by step.py, calls.py, child.py and mess
 workers from it; levels.py finds out by selftest.py what is in force; turns.py and seats.py say whose code runs; watch.py
 and files.py look at what it takes; seal.py knows again what it has saved. See SECURITY.md for what holds.
 
-Child side, standard library only, loaded by path and never through `agent`: zygote.py forks worker.py, which shuts itself
+inside/ is the child's side, standard library only, loaded by path and never through `agent`: zygote.py forks worker.py, which shuts itself
 in by confine.py (landlock.py, seccomp.py, syscalls.py, broker.py), then runs steps with snapshot.py and plain.py.
 """

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from agent.sandbox import confine
 from agent.sandbox.forks import Origin
+from agent.sandbox.inside import confine
+from agent.sandbox.inside.protocol import TO_WORKER, pack
+from agent.sandbox.inside.zygote import environment
 from agent.sandbox.messages import Broken, CallAsked, Done, Hello, LostName, Ready, Splitter
-from agent.sandbox.protocol import TO_WORKER, pack
 from agent.sandbox.seal import Slot
-from agent.sandbox.zygote import environment
 
 _PIPE_BYTES = 256 << 10
 _CHUNK = 64 << 10

@@ -23,9 +23,9 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from agent.sandbox import confine
+from agent.sandbox.inside import confine
+from agent.sandbox.inside.zygote import BOOT, FORK, FORK_BROKERED, REAP, REPLY, REQUEST, environment
 from agent.sandbox.messages import Broken
-from agent.sandbox.zygote import BOOT, FORK, FORK_BROKERED, REAP, REPLY, REQUEST, environment
 
 _START_SECONDS = 60.0  # the first time, libraries compile and fonts are searched
 _REPLY_SECONDS = 20.0  # a fork takes milliseconds; giving up ends all workers
@@ -155,7 +155,7 @@ class Zygote:
         confine.hide_host()
         ours, theirs = socket.socketpair()
         scratch = tempfile.mkdtemp(prefix="sandbox-")
-        here = str(Path(__file__).parent)
+        here = str(Path(__file__).parent / "inside")
         arguments = [here, str(theirs.fileno()), str(os.getpid()), "preload" if preload else "bare"]
         try:
             process = _births.submit(

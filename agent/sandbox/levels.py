@@ -17,8 +17,9 @@ from typing import Literal, get_args
 
 from pydantic import JsonValue
 
-from agent.sandbox import confine, landlock, selftest, syscalls
+from agent.sandbox import selftest
 from agent.sandbox.forks import Zygote, zygote
+from agent.sandbox.inside import confine, landlock, syscalls
 from agent.sandbox.messages import Broken
 from tools.desk import Problem
 

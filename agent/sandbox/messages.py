@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
-from agent.sandbox.protocol import FROM_WORKER, HEADER
+from agent.sandbox.inside.protocol import FROM_WORKER, HEADER
 from agent.sandbox.seal import Slot
 
 

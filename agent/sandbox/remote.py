@@ -25,15 +25,11 @@ from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from agent.sandbox.files import Usage, safe_open
+from agent.sandbox.inside.relay import ENDED, FRAME, MESSAGE, PRINTED, SIGNAL
 from agent.sandbox.messages import Broken
-from agent.sandbox.relay import ENDED, FRAME, MESSAGE, PRINTED, SIGNAL
 from tools.desk import Problem, Stopped
 
-_OURS = Path(__file__).parent
-_WORKER_FILES = (
-    "__init__.py", "relay.py", "zygote.py", "worker.py", "confine.py", "landlock.py", "seccomp.py", "syscalls.py",
-    "broker.py", "snapshot.py", "definitions.py", "plain.py", "protocol.py",
-)  # fmt: skip
+_OURS = Path(__file__).parent / "inside"
 _READY_SECONDS = 180.0  # for the relay: libraries are installed, its zygote loads them
 _ALIVE_SECONDS = 30.0  # between two signs of life, at most
 _LARGEST_FRAME = 1 << 20
@@ -189,8 +185,8 @@ class Remote:
 
     def _settle(self, machine: Machine, stop: Callable[[], bool]) -> None:
         """Take the worker there, start the relay, choose the level, take the session's files there."""
-        for name in _WORKER_FILES:
-            machine.put(f"{machine.folder}/code/sandbox/{name}", (_OURS / name).read_bytes())
+        for module in sorted(_OURS.glob("*.py")):
+            machine.put(f"{machine.folder}/code/sandbox/{module.name}", module.read_bytes())
         quiet = self._consent.quiet_seconds if self._consent else 0.0
         command = f"python3 -B -m sandbox.relay {machine.port} '{machine.folder}/session' {quiet}"
         machine.run(f"{machine.setup or ':'}; cd '{machine.folder}/code' && exec {command}")

@@ -18,13 +18,13 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from agent.sandbox import syscalls
 from agent.sandbox.child import Child, Kind, Start, make_folders
 from agent.sandbox.files import Usage
 from agent.sandbox.forks import Zygote
+from agent.sandbox.inside import syscalls
+from agent.sandbox.inside.zygote import environment
 from agent.sandbox.messages import Broken, Done
 from agent.sandbox.watch import Ceiling, Watch
-from agent.sandbox.zygote import environment
 
 _SECONDS = 5.0  # for one check; all together take a fraction of one
 _CANARY = "a canary that no code may see"

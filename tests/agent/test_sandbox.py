@@ -354,7 +354,7 @@ def test_the_host_is_hidden_once_it_has_a_child(tmp_path: Path) -> None:
 def test_a_hidden_hosts_environment_cannot_be_read_by_its_children() -> None:
     """Root may read all of /proc, so root becomes nobody first; that alone hides it too, so it is made visible again."""
     script = (
-        "import ctypes, os, subprocess\nfrom agent.sandbox import confine\n"
+        "import ctypes, os, subprocess\nfrom agent.sandbox.inside import confine\n"
         "if os.getuid() == 0: os.setgroups([]), os.setgid(65534), os.setuid(65534)\n"
         "ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)\n"
         "def read(): return subprocess.run(['cat', f'/proc/{os.getpid()}/environ'], capture_output=True, cwd='/').stdout\n"

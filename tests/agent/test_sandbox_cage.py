@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.sandbox import landlock, levels
+from agent.sandbox import levels
 from agent.sandbox.__main__ import main as command
 from agent.sandbox.files import Usage
 from agent.sandbox.forks import Zygote, zygote
 from agent.sandbox.host import Executor, Limits
+from agent.sandbox.inside import landlock
 from agent.sandbox.seats import Seats
 from agent.sandbox.turns import Turn, Turns
 from tests.agent.sessions_of_code import TOOLS, Code, call

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from agent.sandbox.host import Executor, Limits, ToolStub
+from agent.sandbox.inside.protocol import FROM_WORKER, HEADER, pack
 from agent.sandbox.messages import Broken, Splitter
-from agent.sandbox.protocol import FROM_WORKER, HEADER, pack
 from tests.agent.sessions_of_code import Code
 from tools.desk import Stopped
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.sandbox import landlock, levels, selftest
+from agent.sandbox import levels, selftest
 from agent.sandbox.child import Child, Kind
 from agent.sandbox.forks import zygote
+from agent.sandbox.inside import landlock
 from agent.sandbox.spares import Spares
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux" or not landlock.abi(), reason="needs Linux with Landlock")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from agent.sandbox import landlock
+from agent.sandbox.inside import landlock
 from tests.doubles.sandbox_server import RentedMachines
 from tests.sandbox import WHOLE
 from tests.sandbox.keeper import REPO
