@@ -13,7 +13,7 @@ from agent.models import embedded  # before anything that may load CUDA; it hold
 from agent.sandbox import levels
 from agent.sessions import Sessions
 from agent.settings import Settings
-from tools.desk import Problem
+from tools.problem import Problem
 from ui import page
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from agent.session import Session
 from agent.sessions import OWN_MACHINE, Sessions, Unknown
 from agent.settings import Settings, micro_usd
 from agent.terminal import Screen
-from tools.desk import Problem
+from tools.problem import Problem
 
 EXIT = {"answered": 0, "failed": 1, "stopped": 3, "budget": 4, "step_limit": 4}
 WRONG_USE = 2

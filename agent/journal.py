@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from agent.events import DURABLE, VERSION, Entry, Event, OutputPrinted, ReasoningSaid, TextSaid
-from tools.desk import Problem
+from tools.problem import Problem
 
 MERGED = (TextSaid, ReasoningSaid, OutputPrinted)  # deltas that may be told in one piece when read late
 _MERGED_KINDS = tuple(f'"kind":"{k.model_fields["kind"].default}"'.encode() for k in MERGED)

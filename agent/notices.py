@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from agent.events import Event, JobAlarm, JobAlerted, JobEnded, JobSubmitted, RunEnded
 from tools.cards import Delete, GoOn, Question, RaiseCap, Request, Spend
-from tools.desk import Problem
 from tools.money import usd
+from tools.problem import Problem
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from agent.models.picker import Wish
 from agent.notices import Notices
 from agent.settings import Approve
 from tools import NEED_A_PLACE, NEED_HUGGING_FACE, TOOLS
-from tools.hub import HubReader, WritableHub
-from tools.hub_values import Bill
+from tools.hub.hub import HubReader, WritableHub
+from tools.hub.values import Bill
 from tools.jobs.place import JobPlace
 from tools.jobs.prices import Prices
 from tools.web import Web

@@ -49,8 +49,9 @@ from agent.sandbox.host import Executor, ToolCall, ToolStub
 from agent.session_model import Mind
 from agent.uploads import Shelf
 from tools.cards import Answer, Demand, FileMade, GoOn, Request
-from tools.desk import Desk, Problem, Stopped
+from tools.desk import Desk
 from tools.money import usd
+from tools.problem import Problem, Stopped
 
 log = logging.getLogger(__name__)
 

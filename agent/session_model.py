@@ -13,7 +13,7 @@ from agent.models.prices import Prices
 from agent.money.books import Books
 from agent.resources import Outside
 from tools.cards import Answer, RaiseCap
-from tools.desk import Problem
+from tools.problem import Problem
 
 
 class Mind:

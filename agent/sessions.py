@@ -25,15 +25,15 @@ from agent.sandbox.seal import owner_key
 from agent.session import Session
 from agent.settings import Settings
 from agent.undo import standing
-from tools.desk import Problem
-from tools.hub import Hub, WritableHub
-from tools.hub_jobs import JobsHub
-from tools.jobs.boxes import Boxes
-from tools.jobs.local import LocalJobs
+from tools.hub.hub import Hub, WritableHub
+from tools.jobs.here.jobs import LocalJobs
 from tools.jobs.place import JobPlace
 from tools.jobs.prices import Prices
-from tools.jobs.remote import HubJobs
-from tools.jobs.schedules import Schedules
+from tools.jobs.remote.client import JobsHub
+from tools.jobs.remote.jobs import HubJobs
+from tools.jobs.remote.sandboxes import Boxes
+from tools.jobs.remote.schedules import Schedules
+from tools.problem import Problem
 from tools.web import Web
 
 log = logging.getLogger(__name__)

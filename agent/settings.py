@@ -10,7 +10,7 @@ from typing import Literal
 
 from platformdirs import user_data_path
 
-from tools.desk import Problem
+from tools.problem import Problem
 from tools.web import Places
 
 ROUTER_URL = Places.router_url

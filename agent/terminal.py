@@ -42,8 +42,8 @@ from agent.events import (
     ToolStarted,
 )
 from tools.cards import Answer, Delete, GoOn, Question, RaiseCap, Request, Spend
-from tools.desk import Problem
 from tools.money import usd
+from tools.problem import Problem
 
 INTERRUPT_SECONDS = 0.2  # until an interrupt is seen that came just before the wait began
 LONGEST_LINE = 65_536  # bytes

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agent.events import CodeWritten, Entry, JobSubmitted, Rewound, RunEnded, UserSaid
-from tools.desk import Problem
+from tools.problem import Problem
 
 
 def standing(entries: Iterable[Entry]) -> list[Entry]:

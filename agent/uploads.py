@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from agent.sandbox.files import safe_open
-from tools.desk import Problem
+from tools.problem import Problem
 
 
 class Shelf:

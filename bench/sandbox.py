@@ -26,7 +26,7 @@ from agent.sandbox import forks, levels
 from agent.sandbox.host import Executor, ToolCall, ToolStub
 from agent.sandbox.levels import Level
 from tests.sandbox import harness
-from tools.desk import Stopped
+from tools.problem import Stopped
 
 PAUSE = 0.3  # seconds between two session starts: people do not come closer, and a worker is forked ahead in it
 LOOP = "total = 0\nfor i in range({n}):\n    total += i * i % 7\n"

@@ -8,9 +8,9 @@ from typing import Any
 from tools.ask import ask_user
 from tools.demand import demand
 from tools.jobs import job_cancel, job_logs, job_metrics, job_run, job_status, job_wait, jobs_list
-from tools.jobs.boxes import sandbox_file, sandbox_run
 from tools.jobs.hardware import hardware
 from tools.jobs.output import job_output
+from tools.jobs.sandbox import sandbox_file, sandbox_run
 from tools.papers import paper_outline, paper_read, papers_search
 from tools.plan import plan
 from tools.search import hub_info, hub_search

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tools.cards import Question
-from tools.desk import Desk, Problem
+from tools.desk import Desk
+from tools.problem import Problem
 
 OPTIONS = 8
 QUESTION, OPTION = 2_000, 200  # characters

@@ -7,7 +7,8 @@ from typing import get_args
 from pydantic import ValidationError
 
 from tools.cards import Demand
-from tools.desk import Desk, Problem
+from tools.desk import Desk
+from tools.problem import Problem
 
 _ABOUT = get_args(Demand.model_fields["about"].annotation)
 

@@ -13,30 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, overload
 
 from tools.cards import Answer, Card, Delete, Demand, KeptFile, Question, Spend
+from tools.problem import Problem, Refused, Stopped
 
 if TYPE_CHECKING:
-    from tools.hub import HubReader, HubWriter
+    from tools.hub.hub import HubReader, HubWriter
     from tools.jobs.place import JobsView
     from tools.web import Web
-
-
-class Problem(Exception):
-    """What is wrong, with the value; then what to do, with the choices. Model and user read the same words."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message, self.hint = message, hint
-
-    def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip()
-
-
-class Refused(Problem):
-    """The user, or the policy in the user's name, said no. An ordinary result that the model reads."""
-
-
-class Stopped(BaseException):
-    """The user pressed Stop. Not an Exception, so that no tool and no library swallows it."""
 
 
 @dataclass(frozen=True)
@@ -125,3 +107,10 @@ class Desk:
                 "Go on with your best judgement.",
             )
         return answer.text
+
+
+def view_of(desk: Desk) -> JobsView:
+    """The desk's jobs. Raises Problem where there are none."""
+    if desk.jobs is None:
+        raise Problem("This app runs no jobs.", "Do it another way.")
+    return desk.jobs

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from tools.cards import Spend
-from tools.desk import Problem
 from tools.jobs.prices import PORT_MICRO_USD_PER_HOUR, Prices
+from tools.problem import Problem
 
 if TYPE_CHECKING:
-    from tools.hub import Rented, WritableHub
+    from tools.hub.hub import Rented, WritableHub
 
 FLAVOR = "cpu-basic"
 IDLE_SECONDS = 300

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import get_args
 
 from tools.cards import PlanMade, Todo
-from tools.desk import Desk, Problem
+from tools.desk import Desk
+from tools.problem import Problem
 
 TODOS = 30
 TEXT = 300  # characters of one item

@@ -6,8 +6,9 @@ import re
 from typing import Any
 
 from tools.cards import RepoRow, ReposFound
-from tools.desk import Desk, Problem
-from tools.hub import KINDS, Kind, Repo
+from tools.desk import Desk
+from tools.hub.hub import KINDS, Kind, Repo
+from tools.problem import Problem
 from tools.waiting import interruptibly
 
 _TAGS = 15

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.desk import Desk, Problem
+from tools.desk import Desk
+from tools.problem import Problem
 
 FOLDER = Path(__file__).parent / "skills"
 

@@ -19,9 +19,9 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx2
 
-from tools.desk import Problem
-from tools.places import Places as Places
-from tools.places import origin
+from tools.problem import Problem
+from tools.services import Places as Places
+from tools.services import origin
 
 MB = 1_000_000
 SECONDS_IN_ALL = 60.0  # for one request, redirects included, waiting for the gate not

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from tools.desk import Problem
+from tools.problem import Problem
 
 BODY_LIMIT = 1_000_000  # bytes
 

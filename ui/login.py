@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent.sessions import OWN_MACHINE
-from tools.desk import Problem
+from tools.problem import Problem
 
 COOKIE = "ml_intern_visitor"
 COOKIE_SECONDS = 30 * 24 * 3600

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from tools.desk import Problem
+from tools.problem import Problem
 from ui.guard import Refusal, read_form
 from ui.login import Asker
 

@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from tools.cards import MOST_BUDGET, Answer, Demand
-from tools.desk import Problem
+from tools.problem import Problem
 from ui.assets import asset
 from ui.guard import Refusal, check_origin, read_form
 from ui.login import Asker, Login, NotLetIn

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from agent.events import ApprovalAnswered, ApprovalAsked, Event
 from tools.cards import EDITABLE, Answer, Request
-from tools.desk import Problem, Stopped
+from tools.problem import Problem, Stopped
 
 By = Literal["user", "policy", "stop"]
 _REQUEST: TypeAdapter[Any] = TypeAdapter(Request)

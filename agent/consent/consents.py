@@ -15,9 +15,9 @@ from agent.money.books import Books
 from agent.money.ledger import Ledger, cost_and_free, fits, limit_for
 from agent.resources import Outside
 from tools.cards import Answer, Request, Spend
-from tools.desk import Problem, Refused
 from tools.jobs import cron
 from tools.money import usd
+from tools.problem import Problem, Refused
 
 R = TypeVar("R", bound=Request)
 

@@ -13,7 +13,7 @@ from agent.demands.rules import after_rewinding, folded, made_by, merged
 from agent.events import ApprovalAnswered, DemandsSet, Entry, Event, JobSubmitting, Rewound, UserSaid
 from agent.undo import standing, turn_to_undo
 from tools.cards import Answer, Demand, Request
-from tools.desk import Problem
+from tools.problem import Problem
 
 MOST = 50  # demands of a session
 _SHORTEST = 3  # characters that can say something

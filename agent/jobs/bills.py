@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from agent.events import Event, JobBilled, Noticed
 from agent.jobs.job import SessionJob
 from agent.jobs.rows import url
-from tools.desk import Problem
-from tools.hub import NotAllowed
-from tools.hub_values import JobBill
+from tools.hub.hub import NotAllowed
+from tools.hub.values import JobBill
 from tools.jobs.place import NoBill
 from tools.money import usd
+from tools.problem import Problem
 
 log = logging.getLogger(__name__)
 

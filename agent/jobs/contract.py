@@ -6,7 +6,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from tools.cards import Spend
-from tools.desk import JobEnd, Stopped
+from tools.desk import JobEnd
+from tools.problem import Stopped
 
 if TYPE_CHECKING:
     from agent.jobs.job import SessionJob

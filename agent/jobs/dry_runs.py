@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from agent.events import Entry, JobEnded, JobLogged, JobSubmitted
 from agent.jobs import forecast
 from tools.cards import Foreseen, Spend
-from tools.desk import Problem
+from tools.problem import Problem
 
 _WHOLE = forecast.Terms(0, forecast.LONGEST)
 

@@ -36,12 +36,12 @@ from agent.jobs.tracking import tell_tracked
 from agent.jobs.usage import tell_usage
 from agent.money.ledger import Ledger, over_budget
 from tools.cards import Foreseen, Spend
-from tools.desk import Problem, Refused
 from tools.jobs import cron
 from tools.jobs.kept import Kept
 from tools.jobs.metrics import MetricReader, Point
 from tools.jobs.place import JobPlace, JobRow, JobState, Machine, MaybeStarted
 from tools.jobs.prices import Prices
+from tools.problem import Problem, Refused
 
 log = logging.getLogger(__name__)
 
@@ -246,7 +246,7 @@ class Jobs:
 
     @property
     def open_labels(self) -> frozenset[str]:
-        """What tools.jobs.boxes.sweep must leave alone."""
+        """What tools.jobs.remote.sandboxes.sweep must leave alone."""
         with self._lock:
             return frozenset(self._searched) | {job.label for job in self._jobs.values() if not job.done.is_set()}
 

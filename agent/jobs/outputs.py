@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from agent.events import Event, JobLeft
 from agent.jobs.job import SessionJob
-from tools.desk import Problem
+from tools.problem import Problem
 
 log = logging.getLogger(__name__)
 

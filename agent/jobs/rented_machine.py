@@ -12,7 +12,7 @@ from agent.resources import Outside
 from agent.sandbox.remote import Consent, Machine
 from tools import machines
 from tools.cards import Answer, Spend
-from tools.desk import Refused
+from tools.problem import Refused
 
 HOLD = "machine-"  # begins the name of a hold for such a machine
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from agent.events import Noticed
 from tools.cards import Spend
-from tools.desk import Problem
 from tools.jobs.metrics import Alert
 from tools.jobs.place import JobRow, JobState
+from tools.problem import Problem
 
 if TYPE_CHECKING:
     from agent.jobs.job import SessionJob

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from tools.desk import Problem
-from tools.hub_jobs import JobsHub
-from tools.jobs.boxes import sweep
+from tools.jobs.remote.client import JobsHub
+from tools.jobs.remote.sandboxes import sweep
+from tools.problem import Problem
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 
 from agent.events import Event, JobAlerted, JobMeasured, JobTracked
 from agent.jobs.job import SessionJob
-from tools.desk import Problem
 from tools.jobs.tracking import Told, Tracker
+from tools.problem import Problem
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 
 from agent.events import JobUsed
-from tools.desk import Problem
 from tools.jobs.place import JobPlace
+from tools.problem import Problem
 
 log = logging.getLogger(__name__)
 

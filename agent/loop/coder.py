@@ -40,7 +40,7 @@ from agent.models.faults import TooLong
 from agent.models.router import Cancel, Done, Reasoning, Restarted, Text, ToolCall, Usage, plain_messages
 from agent.sandbox.host import Executor, StepResult
 from agent.sandbox.levels import RUNS_CODE
-from tools.desk import Problem, Stopped
+from tools.problem import Problem, Stopped
 
 OBSERVED = 10_000  # characters of one step's output that the model reads back, head and tail
 OF_WINDOW = 0.1  # and no more of a small window than this

@@ -20,7 +20,7 @@ from agent.loop.window import Window, estimate_all
 from agent.models.deltas import Cancel, Done, Reasoning, Restarted, Text, Thinker, Usage
 from agent.models.faults import TooLong
 from agent.models.metered import REPLY_TOKENS
-from tools.desk import Problem
+from tools.problem import Problem
 
 # Shares of the window.
 HIGH = 0.8  # a request that takes more is compacted

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.loop.toolbox import DeskTool
-from tools.desk import Problem
+from tools.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationEr
 from smolagents import Tool
 
 from agent.events import Event, ToolEnded, ToolStarted
-from tools.desk import Desk, Problem, Refused, Stopped
+from tools.desk import Desk
+from tools.problem import Problem, Refused, Stopped
 
 log = logging.getLogger(__name__)
 

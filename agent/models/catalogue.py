@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from agent.models.listing import Chosen, Listing, Preset, read_listing
-from tools.desk import Problem
+from tools.problem import Problem
 from tools.web import Web
 
 FRESH_SECONDS = 300.0

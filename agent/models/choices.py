@@ -16,7 +16,7 @@ from agent.models.own_servers import Offer, OwnModel
 from agent.models.payers import Payer, payers
 from agent.models.selection import Selection, own, select
 from agent.settings import DEFAULT_MODEL, Settings
-from tools.hub import Hub
+from tools.hub.hub import Hub
 
 KEPT_SECONDS = 300.0
 MOST_KEPT = 1_000

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tools.desk import Stopped
+from tools.problem import Stopped
 
 
 @dataclass(frozen=True, slots=True)

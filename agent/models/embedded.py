@@ -32,7 +32,7 @@ from agent.models.deltas import Cancel, Delta, Done, Text, Usage, Waiting
 from agent.models.faults import TooLong
 from agent.models.router import plain_messages
 from agent.models.weights import Halt, Piece
-from tools.desk import Problem, Stopped
+from tools.problem import Problem, Stopped
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from agent.models.completion import MAX_REPLY, Completion, ReplyTooLong
 from agent.models.deltas import Delta, Done, Reasoning, Text, Usage
 from agent.models.faults import Fault, explain, fault_in, fault_of_answer, wait_asked_for
 from agent.models.sse import EventReader, EventTooLong
-from tools.desk import Problem
+from tools.problem import Problem
 
 CONNECT_SECONDS = 20.0
 REPLY_SECONDS = 1800.0  # the longest one reply may take

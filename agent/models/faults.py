@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from tools.desk import Problem
+from tools.problem import Problem
 
 LONGEST_WAIT = 60.0  # seconds; a server that asks for more is asked again after this
 _LOOKED_AT = 4_000  # characters of a server's words

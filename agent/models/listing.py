@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from tools.desk import Problem
+from tools.problem import Problem
 
 ENOUGH = 128_000  # tokens of window that a provider must have to be chosen by itself
 MOST_MODELS = 5_000

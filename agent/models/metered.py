@@ -18,7 +18,7 @@ from agent.models.prices import Prices
 from agent.models.router import plain_messages
 from agent.money.books import Books
 from tools.cards import Answer, RaiseCap
-from tools.desk import Problem
+from tools.problem import Problem
 
 REPLY_TOKENS = 16_384  # the longest reply that is paid for, thought included
 SHORTEST_REPLY = 2_048  # less is not worth asking for; rather the cap is raised

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from tools.desk import Problem
+from tools.problem import Problem
 
 SECONDS = 2.0  # for all questions to one server together
 LIMIT_BYTES = 4_000_000

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agent.settings import Settings
-from tools.desk import Problem
-from tools.hub import Account
+from tools.hub.hub import Account
+from tools.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from agent.models.router import RouterModel
 from agent.models.selection import Selection
 from agent.models.visitor_caps import OwnerPurse
 from agent.settings import DEFAULT_MODEL, Settings
-from tools.desk import Problem
+from tools.problem import Problem
 from tools.web import Web
 
 EMBEDDED = "embedded:"  # stands where a server's address does

@@ -23,7 +23,7 @@ from smolagents.models import (
 
 from agent.models.deltas import Broken, Cancel, Delta, Done, NotAsked, Reasoning, Restarted, Text, ToolCall, Usage
 from agent.models.endpoint import Endpoint, Failed, wire
-from tools.desk import Problem, Stopped
+from tools.problem import Problem, Stopped
 
 __all__ = ["Cancel", "Delta", "Done", "Reasoning", "Restarted", "RouterModel", "Text", "ToolCall", "Usage"]
 

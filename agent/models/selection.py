@@ -10,7 +10,7 @@ from agent.models.catalogue import Catalogue
 from agent.models.listing import Chosen
 from agent.models.own_servers import Offer
 from agent.models.payers import Payer, pick
-from tools.desk import Problem
+from tools.problem import Problem
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

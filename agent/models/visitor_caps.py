@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tools.desk import Problem
+from tools.problem import Problem
 
 FILE = "owner-spend.jsonl"
 _OWN = "Sign in with Hugging Face to think at your own cost."

@@ -19,7 +19,7 @@ from spaces.config import Config as SpacesConfig
 from agent.models.faults import TooLong
 from agent.models.router import plain_messages
 from agent.models.speech import Decoder, Until
-from tools.desk import Problem
+from tools.problem import Problem
 
 log = logging.getLogger(__name__)
 

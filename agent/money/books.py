@@ -11,8 +11,8 @@ from typing import Literal
 
 from agent.events import BudgetSet, Entry, Event, MoneyCorrected, MoneyReserved, Of
 from agent.money.ledger import Ledger, after, bounded, cost_and_free, folded, limit_for
-from tools.desk import Problem
 from tools.money import usd
+from tools.problem import Problem
 
 
 class Books:

@@ -20,7 +20,7 @@ from pathlib import Path
 from agent.sandbox import levels
 from agent.sandbox.forks import zygote
 from agent.sandbox.host import Executor, StepResult, ToolCall, ToolStub
-from tools.desk import Problem, Stopped
+from tools.problem import Problem, Stopped
 
 _TOOLS = {
     "echo": ToolStub("echo", "(value) -> object", "Return what came."),

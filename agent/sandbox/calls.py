@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from pydantic import JsonValue
 
 from agent.sandbox.messages import Broken, CallAsked
-from tools.desk import Problem, Refused, Stopped
+from tools.problem import Problem, Refused, Stopped
 
 AT_ONCE = 8  # calls that run side by side; the rest wait their turn
 _PATIENTLY, _BRIEFLY = 600.0, 0.05  # seconds for the worker to take a result: others may have their turn before it

@@ -36,7 +36,7 @@ from agent.sandbox.spares import spares
 from agent.sandbox.step import Ended, Output, Step
 from agent.sandbox.turns import Turn, turns
 from agent.sandbox.watch import Ceiling, Watch
-from tools.desk import Problem, Stopped
+from tools.problem import Problem, Stopped
 
 __all__ = ["CallTool", "Executor", "Limits", "Lost", "StepResult", "ToolCall", "ToolStub"]
 

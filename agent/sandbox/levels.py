@@ -21,7 +21,7 @@ from agent.sandbox import selftest
 from agent.sandbox.forks import Zygote, zygote
 from agent.sandbox.inside import confine, landlock, syscalls
 from agent.sandbox.messages import Broken
-from tools.desk import Problem
+from tools.problem import Problem
 
 Level = Literal["full", "brokered", "remote", "tools-only", "unsafe"]
 LEVELS: tuple[Level, ...] = get_args(Level)

@@ -27,7 +27,7 @@ from typing import Protocol
 from agent.sandbox.files import Usage, safe_open
 from agent.sandbox.inside.relay import ENDED, FRAME, MESSAGE, PRINTED, SIGNAL
 from agent.sandbox.messages import Broken
-from tools.desk import Problem, Stopped
+from tools.problem import Problem, Stopped
 
 _OURS = Path(__file__).parent / "inside"
 _READY_SECONDS = 180.0  # for the relay: libraries are installed, its zygote loads them

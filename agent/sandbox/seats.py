@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from tools.desk import Stopped
+from tools.problem import Stopped
 
 LIVE = 12  # workers: each may take 1.25 GB, and most take 10 MB
 IDLE_SECONDS = 600.0

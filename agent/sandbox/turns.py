@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tools.desk import Stopped
+from tools.problem import Stopped
 
 _SLICE = 0.03  # seconds that one may be ahead of another that waits
 _MEMORY_SECONDS = 5.0  # in which what was used is mostly forgotten

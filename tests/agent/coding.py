@@ -19,8 +19,9 @@ from agent.models.router import Cancel, RouterModel
 from agent.sandbox.host import Executor, ToolStub
 from tests.doubles.model_server import ModelServer, Reply, Script
 from tools.cards import Demand
-from tools.desk import Desk, Problem
+from tools.desk import Desk
 from tools.plan import plan
+from tools.problem import Problem
 
 DEMANDS = (
     Demand(about="base_model", rule="must", text="Use Qwen/Qwen3-0.6B and „nothing else“ as the base."),

@@ -15,7 +15,7 @@ from agent.session import Session
 from agent.sessions import Sessions
 from agent.settings import Settings
 from tests.doubles.model_server import ModelServer, Reply, Script
-from tools.places import Places
+from tools.services import Places
 
 PATIENCE = 20.0  # seconds; what takes longer hangs
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent.sandbox.host import Executor, Limits, StepResult, ToolCall, ToolStub
 from agent.sandbox.levels import Level
-from tools.desk import Problem, Refused
+from tools.problem import Problem, Refused
 
 TOOLS = (
     ToolStub("add", "(a: int, b: int = 1) -> int", "Add two numbers."),

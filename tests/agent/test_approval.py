@@ -7,7 +7,7 @@ import pytest
 from agent.consent.approvals import Approvals
 from agent.events import ApprovalAnswered, ApprovalAsked, Event
 from tools.cards import Answer, Question, Spend
-from tools.desk import Problem, Stopped
+from tools.problem import Problem, Stopped
 
 SPEND = Spend(title="t", where="here", script="print(1)", timeout_seconds=60, price_micro_usd_per_hour=0)
 YES = Answer(verdict="yes")

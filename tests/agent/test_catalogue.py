@@ -18,8 +18,8 @@ from agent.models.catalogue import AGAIN_SECONDS, FRESH_SECONDS, Catalogue
 from agent.models.listing import Chosen, Listing, estimate, price, read_listing
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.router_list import MODELS, listing, model, provider
-from tools.desk import Problem
-from tools.places import Places
+from tools.problem import Problem
+from tools.services import Places
 from tools.web import Web
 
 PATH = "/router/v1/models"

@@ -13,7 +13,7 @@ from agent.models.choices import KEPT_SECONDS, Choices
 from agent.settings import Settings
 from tests.doubles.answering import VLLM, Answering
 from tests.doubles.hub import FakeHub, Fault
-from tools.desk import Problem
+from tools.problem import Problem
 from tools.web import Web
 
 

@@ -11,7 +11,7 @@ from agent.events import CodeWritten, Guarded, StepEnded, ToolStarted
 from tests.agent.coding import Work, working
 from tests.agent.living import code, done, events, living
 from tests.doubles.model_server import Reply
-from tools.desk import Problem
+from tools.problem import Problem
 
 FINAL = code("final_answer('Done.')")
 

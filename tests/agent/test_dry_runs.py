@@ -11,8 +11,8 @@ from tests.doubles.desk import RecordingDesk, desk
 from tests.doubles.hub import FakeHub
 from tests.doubles.jobs import Places, spend
 from tools.cards import Foreseen, Spend
-from tools.desk import Problem
 from tools.jobs import job_run
+from tools.problem import Problem
 
 DRY = spend(timeout_seconds=600)
 REAL = spend(steps=1_000)

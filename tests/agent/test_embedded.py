@@ -22,7 +22,7 @@ from agent.models.router import plain_messages
 from agent.models.speech import Decoder, Until
 from agent.models.weights import Halt
 from tests.doubles.tiny_model import BEGINS_TO_THINK, DROPS_SYSTEM, REFUSES_SYSTEM, SYSTEM_TOO, tiny_model
-from tools.desk import Problem, Stopped
+from tools.problem import Problem, Stopped
 
 if importlib.util.find_spec("torch") is None:
     pytest.skip("torch is not installed; `make torch` does that", allow_module_level=True)

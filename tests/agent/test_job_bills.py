@@ -17,7 +17,7 @@ from tests.doubles.desk import desk
 from tests.doubles.hub import FakeHub, Fault, Job
 from tests.doubles.jobs import BUDGET, Places, spend, until
 from tools.jobs import job_status
-from tools.jobs.boxes import sandbox_run
+from tools.jobs.sandbox import sandbox_run
 
 SOON = (0.05,) * 200
 BILL = "/api/settings/billing/usage/jobs"

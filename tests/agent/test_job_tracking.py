@@ -30,11 +30,11 @@ from tests.doubles.hub.content import space
 from tests.doubles.hub.jobs import Job
 from tests.doubles.jobs import FAST, Places, spend, until
 from tools.cards import Spend
-from tools.desk import Problem
-from tools.jobs.launch import submissions
-from tools.jobs.local import LocalJobs
+from tools.jobs.here.jobs import LocalJobs
 from tools.jobs.metrics import Alert, Point
+from tools.jobs.remote.launch import submissions
 from tools.jobs.tracking import Told, run_name
+from tools.problem import Problem
 
 SPACE = "ada/ml-intern-trackio-pets"
 LABEL = "s1-c1"

@@ -14,8 +14,8 @@ from agent.jobs.usage import tell_usage
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import FAST, Places, until
 from tools.cards import Spend
-from tools.desk import Problem
-from tools.jobs.local import LocalJobs
+from tools.jobs.here.jobs import LocalJobs
+from tools.problem import Problem
 
 SAMPLE = {
     "cpu_usage_pct": 8,

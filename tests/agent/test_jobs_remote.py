@@ -19,8 +19,8 @@ from agent.events import (
 )
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import BUDGET, FAST, Places, spend, until
-from tools.desk import Problem
-from tools.jobs.remote import Pace
+from tools.jobs.remote.jobs import Pace
+from tools.problem import Problem
 
 
 def told(at: Places) -> str:

@@ -11,7 +11,7 @@ import pytest
 from agent.events import JobSubmitting, MoneyReserved, MoneySettled
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import BUDGET, Places, spend, until
-from tools.desk import Problem
+from tools.problem import Problem
 
 TRACES = 24
 ANSWERS = ("good", "lost", "lost", "never arrived", "refused", "cut", "slow list")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from agent.events import Noticed, OutputPrinted, TextSaid, UserSaid
 from agent.journal import Header, Journal, read_header
-from tools.desk import Problem
+from tools.problem import Problem
 
 
 def new(folder: Path, owner: str = "ada") -> Journal:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agent.events import BudgetSet, Event, MoneyReleased, MoneySettled
 from agent.money.books import Books
 from agent.money.ledger import CENT, Account, Ledger, after, limit_for
-from tools.desk import Problem
+from tools.problem import Problem
 
 HOLD, NEEDED = 799_980, 800_000  # what is held for a job, and the limit in whole cents that this needs
 

@@ -24,7 +24,7 @@ from agent.models.prices import Prices
 from agent.money.books import Books
 from agent.money.ledger import THINKING_LIMIT
 from tools.cards import Answer, RaiseCap
-from tools.desk import Problem, Stopped
+from tools.problem import Problem, Stopped
 
 HELLO = [{"role": "user", "content": "Hello"}]
 DEAR = Prices(input=3_000_000, output=15_000_000)

@@ -16,8 +16,8 @@ from agent.sessions import Sessions
 from agent.settings import Settings
 from tests.agent.living import LISTED, code, done, events
 from tests.doubles.model_server import ModelServer
-from tools.desk import Problem
-from tools.places import Places
+from tools.problem import Problem
+from tools.services import Places
 
 FINAL = code('final_answer("Done.")')
 SECRET = "hf_" + "o" * 30

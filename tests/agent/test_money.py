@@ -10,8 +10,8 @@ from agent.money.books import Books
 from agent.money.ledger import Account, Ledger, after, limit_for
 from agent.settings import micro_usd
 from tools.cards import Delete, Demand, Question, Spend
-from tools.desk import Problem
 from tools.money import usd
+from tools.problem import Problem
 
 
 def spend(price: int = 1_000_000, seconds: int = 3600) -> Spend:

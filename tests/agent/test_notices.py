@@ -13,8 +13,8 @@ from tests.agent.living import code, done, ended, living, wait_for
 from tests.doubles.webhook import Hook
 from tests.ui.serving import until
 from tools.cards import Answer
-from tools.desk import Problem
-from tools.places import Places
+from tools.problem import Problem
+from tools.services import Places
 from tools.web import Web
 
 FINAL = code('final_answer("Done.")')

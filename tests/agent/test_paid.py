@@ -16,7 +16,7 @@ from tests.doubles.hub import FakeHub
 from tests.doubles.model_server import ModelServer, Reply
 from tests.ui.serving import until
 from tools.cards import Answer, RaiseCap
-from tools.desk import Problem
+from tools.problem import Problem
 
 FINAL = code('final_answer("Done.")')
 

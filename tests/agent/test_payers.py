@@ -19,9 +19,9 @@ from agent.models.payers import Payer, payers, pick, whose_token
 from agent.models.visitor_caps import FILE, OwnerPurse
 from agent.settings import Settings
 from tests.doubles.hub import FakeHub
-from tools.desk import Problem
-from tools.hub import Account, Hub
-from tools.hub_values import Organization
+from tools.hub.hub import Account, Hub
+from tools.hub.values import Organization
+from tools.problem import Problem
 
 DAY = 86_400
 NOON = 1_790_000_000.0 // DAY * DAY + DAY / 2

@@ -32,7 +32,7 @@ from tests.doubles.hub import FakeHub
 from tests.doubles.model_server import ModelServer, Reply
 from tests.ui.serving import until
 from tools.cards import MOST_BUDGET, Answer, Delete
-from tools.desk import Problem
+from tools.problem import Problem
 
 HOLD = 799_980  # an hour of one L4
 NEEDED = 800_000  # in whole cents

@@ -28,7 +28,7 @@ from agent.models.router import (
     plain_messages,
 )
 from tests.doubles.model_server import Asked, ModelServer, Reply, by_turn, by_words, in_order, script_from
-from tools.desk import Problem, Stopped
+from tools.problem import Problem, Stopped
 
 KEY = "hf_aVerySecretKey"
 SOON = {"retry-after": "0"}

@@ -17,7 +17,7 @@ import pytest
 
 from agent.sandbox.host import Executor, Limits, ToolStub
 from tests.agent.sessions_of_code import Code
-from tools.desk import Problem, Stopped
+from tools.problem import Problem, Stopped
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from agent.sandbox.inside import landlock
 from agent.sandbox.seats import Seats
 from agent.sandbox.turns import Turn, Turns
 from tests.agent.sessions_of_code import TOOLS, Code, call
-from tools.desk import Problem, Stopped
+from tools.problem import Problem, Stopped
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux" or not landlock.abi(), reason="needs Linux with Landlock")
 

@@ -10,7 +10,7 @@ import pytest
 
 from agent.sandbox.files import Usage, remove_since, safe_open, usage
 from agent.sandbox.seal import Seal, owner_key
-from tools.desk import Problem
+from tools.problem import Problem
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from agent.sandbox.host import Executor, Limits, ToolStub
 from agent.sandbox.inside.protocol import FROM_WORKER, HEADER, pack
 from agent.sandbox.messages import Broken, Splitter
 from tests.agent.sessions_of_code import Code
-from tools.desk import Stopped
+from tools.problem import Stopped
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from tests.doubles.desk import desk
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import BUDGET, Places, spend, until
 from tools.cards import Spend
-from tools.desk import Problem
 from tools.jobs import cron, job_run
-from tools.jobs.launch import submissions
+from tools.jobs.remote.launch import submissions
+from tools.problem import Problem
 
 
 def daily(runs: int = 2) -> Spend:

@@ -11,7 +11,7 @@ from agent.models.own_servers import Offer, OwnModel
 from agent.models.payers import Payer
 from agent.models.selection import Selection, select
 from tests.doubles.hub import FakeHub
-from tools.desk import Problem
+from tools.problem import Problem
 from tools.web import Web
 
 OFFERS = (Offer("Ollama", "http://127.0.0.1:11434/v1", (OwnModel("qwen3:4b", 8_192), OwnModel("big", None, 65_536))),)

@@ -30,7 +30,7 @@ from tests.agent.living import code, done, ended, events, everything, living, wa
 from tests.agent.situations import LONG_JOB, SITUATIONS
 from tests.doubles.model_server import Reply
 from tools.cards import Answer, GoOn
-from tools.desk import Problem
+from tools.problem import Problem
 
 FINAL = code('final_answer("Done.")')
 

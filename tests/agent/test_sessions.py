@@ -28,8 +28,8 @@ from agent.settings import Settings
 from tests.agent.living import code, done, ended, events, everything, living, wait_for
 from tests.doubles.model_server import Reply
 from tools.cards import Answer, Question, Spend
-from tools.desk import Problem
-from tools.jobs.local import LocalJobs
+from tools.jobs.here.jobs import LocalJobs
+from tools.problem import Problem
 
 TOKEN = "hf_" + "x" * 34
 

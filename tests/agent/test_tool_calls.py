@@ -10,7 +10,7 @@ from agent.events import CodeWritten, SandboxReported, ToolStarted
 from agent.loop.tool_calls import Named, carried_out, named_calls
 from tests.agent.living import done, events, living
 from tests.doubles.model_server import Reply
-from tools.desk import Problem
+from tools.problem import Problem
 
 DONE = '<tool_call>{"name": "plan", "arguments": {"todos": [{"text": "read", "status": "completed"}]}}</tool_call>'
 PLAN = '<tool_call>{"name": "plan", "arguments": {"todos": ["read"]}}</tool_call>'

@@ -9,7 +9,8 @@ from agent.events import Event, ToolEnded, ToolStarted
 from agent.loop.slash_commands import parse_typed
 from agent.loop.toolbox import DeskTool, Toolbox
 from tests.doubles.desk import desk
-from tools.desk import Desk, Problem, Refused, Stopped
+from tools.desk import Desk
+from tools.problem import Problem, Refused, Stopped
 
 
 def train(

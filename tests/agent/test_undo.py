@@ -30,7 +30,7 @@ from agent.undo import standing, turn_to_undo
 from tests.agent.living import code, done, ended, events, everything, living, wait_for
 from tests.doubles.model_server import ModelServer, Reply
 from tools.cards import Answer, Demand
-from tools.desk import Problem
+from tools.problem import Problem
 
 
 def final(text: str) -> Reply:

@@ -25,7 +25,7 @@ from starlette.testclient import TestClient
 from agent.models.listing import read_listing
 from tests.doubles import router_list
 from tests.doubles.hub import FakeHub, Fault, content
-from tools.hub import Hub, PaperFacts
+from tools.hub.hub import Hub, PaperFacts
 from tools.papers import arxiv
 from tools.papers.html import read_html
 from tools.papers.reference import Arxiv

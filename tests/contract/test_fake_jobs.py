@@ -15,8 +15,8 @@ from huggingface_hub import HfApi, Volume
 from tests.contract.test_fake_hub import assert_same_shape, read, recorded
 from tests.doubles.hub import FakeHub
 from tests.doubles.hub.jobs import HARDWARE
-from tools.hub_jobs import JobsHub
 from tools.jobs.prices import Prices
+from tools.jobs.remote.client import JobsHub
 
 
 @pytest.fixture

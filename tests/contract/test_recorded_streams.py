@@ -18,7 +18,7 @@ import pytest
 from agent.loop.parsing import parse_reply
 from agent.models.router import Cancel, Delta, Done, Reasoning, RouterModel, Text, Usage
 from tests.doubles.model_server import ModelServer, Reply
-from tools.desk import Problem
+from tools.problem import Problem
 
 BESIDE = Path(__file__).resolve().parents[3] / "shared" / "fixtures"
 FIXTURES = Path(os.environ.get("ML_INTERN_FIXTURES") or BESIDE)

@@ -12,7 +12,7 @@ from agent.models.own_servers import Offer, OwnModel
 from agent.models.payers import Payer
 from agent.models.selection import Selection, own
 from tests.doubles import router_list
-from tools.desk import Problem
+from tools.problem import Problem
 
 OLLAMA = Offer(
     "Ollama", "http://127.0.0.1:11434/v1", (OwnModel("qwen3:4b", 8_192, 262_144), OwnModel("big", None, 65_536))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from tools.cards import Answer, Card, Delete, Demand, Question, Spend
 from tools.desk import Contract, Desk
-from tools.hub import HubReader, HubWriter
+from tools.hub.hub import HubReader, HubWriter
 from tools.jobs.place import JobsView
 from tools.web import Web
 

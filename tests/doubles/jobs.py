@@ -15,12 +15,12 @@ from agent.jobs.jobs import Jobs
 from agent.money.books import Books
 from tests.doubles.hub import FakeHub
 from tools.cards import Spend
-from tools.desk import Problem
-from tools.hub_jobs import JobsHub
-from tools.jobs.boxes import Boxes
 from tools.jobs.prices import Prices
-from tools.jobs.remote import HubJobs, Pace
-from tools.jobs.schedules import Schedules
+from tools.jobs.remote.client import JobsHub
+from tools.jobs.remote.jobs import HubJobs, Pace
+from tools.jobs.remote.sandboxes import Boxes
+from tools.jobs.remote.schedules import Schedules
+from tools.problem import Problem
 
 BUDGET = 10_000_000  # micro-dollars
 FAST = Pace(

@@ -29,7 +29,7 @@ from agent.money.ledger import folded
 from agent.sessions import Summary, Unknown
 from agent.undo import turn_to_undo
 from tools.cards import Answer, Demand
-from tools.desk import Problem
+from tools.problem import Problem
 
 
 class ToldSession:

@@ -70,7 +70,7 @@ def main(finite: str, endless: str) -> dict[str, Any]:
 
     from agent.models import embedded, weights
     from agent.models.deltas import Cancel, Done, Text
-    from tools.desk import Problem, Stopped
+    from tools.problem import Problem, Stopped
 
     for folder in (finite, endless):
         weights.load(folder, "cpu")

@@ -23,7 +23,7 @@ from agent.sandbox.host import Executor, StepResult, ToolCall, ToolStub
 from agent.sandbox.levels import Level
 from tests.sandbox import levels
 from tools.cards import Answer, Delete
-from tools.desk import Problem, Refused
+from tools.problem import Problem, Refused
 
 STUBS = (
     ToolStub("search", "(*args, **kwargs) -> list", "Search for something."),

@@ -17,7 +17,7 @@ from pathlib import Path
 from agent.sandbox.host import Executor, ToolCall, ToolStub
 from agent.sandbox.levels import Level
 from tests.sandbox import levels
-from tools.desk import Stopped
+from tools.problem import Stopped
 
 HOSTILE = {
     "loops": "while True: pass",

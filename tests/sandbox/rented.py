@@ -17,9 +17,9 @@ from agent.sandbox.host import Executor, StepResult, ToolCall, ToolStub
 from agent.sandbox.remote import Consent
 from tests.doubles.sandbox_server import TOKEN
 from tools import machines
-from tools.desk import Problem, Refused, Stopped
-from tools.hub import WritableHub
+from tools.hub.hub import WritableHub
 from tools.jobs.prices import Prices
+from tools.problem import Problem, Refused, Stopped
 
 CPU_BASIC = {"name": "cpu-basic", "unitCostMicroUSD": 10_000, "unitLabel": "hour"}
 TOOLS = (ToolStub("add", "(a: int, b: int) -> int"), ToolStub("rows", "(n: int) -> list[int]"))

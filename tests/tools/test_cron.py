@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.doubles.jobs import spend
 from tools.cards import Spend
-from tools.desk import Problem
 from tools.jobs import cron
+from tools.problem import Problem
 
 NOW = datetime(2026, 11, 26, 8, 0, tzinfo=UTC).timestamp()  # a Thursday
 

@@ -11,11 +11,11 @@ import pytest
 from tests.doubles.desk import desk
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.hub.jobs import flavor
-from tools.desk import Problem
-from tools.hub import Hub
+from tools.hub.hub import Hub
 from tools.jobs import memory
 from tools.jobs.hardware import hardware
 from tools.jobs.prices import OLDEST, Prices, read
+from tools.problem import Problem
 
 
 class Clock:

@@ -11,12 +11,12 @@ import pytest
 
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import FAST, spend
-from tools.desk import Problem
-from tools.hub import NotThere
-from tools.hub_jobs import JobsHub, Submission
+from tools.hub.hub import NotThere
 from tools.jobs.place import MaybeStarted
 from tools.jobs.prices import Prices
-from tools.jobs.remote import HubJobs
+from tools.jobs.remote.client import JobsHub, Submission
+from tools.jobs.remote.jobs import HubJobs
+from tools.problem import Problem
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 
 from tests.doubles.hub import FakeHub, FakeTrackio, Fault
 from tests.doubles.hub.content import space
-from tools.desk import Problem
-from tools.hub_trackio import MARK, DashboardHub, Lacking
+from tools.jobs.remote.trackio import MARK, DashboardHub, Lacking
 from tools.jobs.tracking import REQUIREMENT
+from tools.problem import Problem
 
 SPACE = "ada/ml-intern-trackio-pets"
 

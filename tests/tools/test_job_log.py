@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.jobs.local import READ_BYTES
-from tools.jobs.supervise import Log
+from tools.jobs.here.jobs import READ_BYTES
+from tools.jobs.here.supervise import Log
 
 
 def logged(tmp_path: Path, *pieces: bytes, cap: int = 1_000_000) -> str:

@@ -15,11 +15,11 @@ from tests.doubles.desk import RecordingDesk, desk
 from tests.doubles.hub import FakeHub, Fault, Job
 from tests.doubles.jobs import Places, spend, until
 from tools.cards import FileMade
-from tools.desk import Problem, Stopped
 from tools.jobs import job_run, job_wait
 from tools.jobs import output as bounds
-from tools.jobs.boxes import sandbox_run
 from tools.jobs.output import job_output
+from tools.jobs.sandbox import sandbox_run
+from tools.problem import Problem, Stopped
 
 BUCKET = "ada/ml-intern"
 TREE = f"/api/buckets/{BUCKET}/tree/"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.doubles.desk import RecordingDesk, desk
-from tools.desk import Problem
-from tools.jobs.kept_here import KeptHere
+from tools.jobs.here.kept import KeptHere
 from tools.jobs.output import job_output
+from tools.problem import Problem
 
 JOB = "here-0123456789abcdef"
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.doubles.desk import desk
 from tools.cards import Spend
-from tools.desk import Problem, Refused
 from tools.jobs import job_run
+from tools.problem import Problem, Refused
 
 
 @pytest.mark.parametrize(

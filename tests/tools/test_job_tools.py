@@ -15,8 +15,8 @@ from tests.doubles.desk import RecordingDesk, desk
 from tests.doubles.hub import FakeHub, Job
 from tests.doubles.jobs import Places
 from tools.cards import Spend
-from tools.desk import Problem, Stopped
 from tools.jobs import job_cancel, job_logs, job_metrics, job_run, job_status, job_wait, jobs_list
+from tools.problem import Problem, Stopped
 
 
 @pytest.fixture

@@ -15,10 +15,11 @@ import pytest
 
 from tests.doubles.desk import desk
 from tools.cards import Answer, FileMade, Spend
-from tools.desk import JobEnd, Problem, Refused
+from tools.desk import JobEnd
 from tools.jobs import job_run
-from tools.jobs.local import READ_BYTES, JobState, LocalJobs
+from tools.jobs.here.jobs import READ_BYTES, JobState, LocalJobs
 from tools.jobs.metrics import points
+from tools.problem import Problem, Refused
 
 TRAINING = """
 import json, pathlib, random
@@ -192,7 +193,7 @@ def test_a_killed_starter_never_leads_to_a_second_run(jobs: LocalJobs, tmp_path:
 def test_a_job_outlives_the_process_that_started_it(tmp_path: Path) -> None:
     script = "import time\ntime.sleep(0.3)\nprint('done')"
     starter = (
-        "import os, sys\nfrom pathlib import Path\nfrom tools.cards import Spend\nfrom tools.jobs.local import LocalJobs\n"
+        "import os, sys\nfrom pathlib import Path\nfrom tools.cards import Spend\nfrom tools.jobs.here.jobs import LocalJobs\n"
         "print(LocalJobs(Path(sys.argv[1])).start('a', Spend.model_validate_json(sys.argv[2])), flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )

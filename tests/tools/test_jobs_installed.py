@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.tools.test_jobs import end_of, log_of, spend
-from tools.jobs.installed import Lent, Missing, look
-from tools.jobs.local import LocalJobs
+from tools.jobs.here.installed import Lent, Missing, look
+from tools.jobs.here.jobs import LocalJobs
 from tools.jobs.metrics import points
 
 NOWHERE = "no-such-uv"

@@ -13,10 +13,10 @@ from tests.doubles.desk import RecordingDesk, desk
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.papers import pdf
 from tools.cards import PaperOpened, PapersFound
-from tools.desk import Problem, Stopped
-from tools.hub import Hub
+from tools.hub.hub import Hub
 from tools.papers import paper_outline, paper_read, papers_search
 from tools.papers.reference import Arxiv, PdfUrl, Upload, reference
+from tools.problem import Problem, Stopped
 from tools.web import Web
 
 

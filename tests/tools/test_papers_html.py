@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.doubles import papers
-from tools.desk import Problem, Stopped
 from tools.papers.html import read_html
+from tools.problem import Problem, Stopped
 
 PAGE = (Path(papers.__file__).parent / "curriculum.html").read_text(encoding="utf-8")
 TEXT = {section.name: section.text for section in read_html(PAGE).sections}

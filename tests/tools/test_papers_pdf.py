@@ -15,9 +15,9 @@ import pypdf
 import pytest
 
 from tests.doubles.papers import pdf
-from tools.desk import Problem, Stopped
 from tools.papers.pdf import read_pdf
 from tools.papers.pdf_text import mended, sections
+from tools.problem import Problem, Stopped
 
 
 def test_a_paper_is_read_with_its_sections_and_pages() -> None:

@@ -9,8 +9,8 @@ import pytest
 from tests.doubles.desk import desk
 from tools.ask import ask_user
 from tools.cards import Answer, PlanMade, Question, Todo
-from tools.desk import Problem, Refused
 from tools.plan import plan
+from tools.problem import Problem, Refused
 
 
 def test_a_plan_is_shown_whole_and_says_where_it_stands() -> None:

@@ -13,10 +13,11 @@ from tests.doubles.desk import RecordingDesk, desk
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import BUDGET, Places, until
 from tools.cards import FileMade, Spend
-from tools.desk import Problem, Refused, Stopped
 from tools.jobs import job_cancel, job_run
-from tools.jobs.boxes import sandbox_file, sandbox_run, sweep
 from tools.jobs.prices import PORT_MICRO_USD_PER_HOUR
+from tools.jobs.remote.sandboxes import sweep
+from tools.jobs.sandbox import sandbox_file, sandbox_run
+from tools.problem import Problem, Refused, Stopped
 
 
 @pytest.fixture

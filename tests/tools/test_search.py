@@ -10,8 +10,8 @@ import pytest
 from tests.doubles.desk import desk
 from tests.doubles.hub import FakeHub, Fault
 from tools.cards import ReposFound
-from tools.desk import Problem, Stopped
-from tools.hub import Hub
+from tools.hub.hub import Hub
+from tools.problem import Problem, Stopped
 from tools.search import hub_info, hub_search
 
 

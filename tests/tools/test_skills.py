@@ -9,7 +9,7 @@ from tests.doubles.desk import desk
 from tests.tokens import count
 from tools.cards import Demand
 from tools.demand import demand
-from tools.desk import Problem
+from tools.problem import Problem
 from tools.skill import FOLDER, skill
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.md"))

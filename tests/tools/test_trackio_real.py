@@ -20,10 +20,10 @@ from agent.money.books import Books
 from tests.doubles.hub import FakeHub, FakeTrackio
 from tests.doubles.jobs import Places, spend, until
 from tools.cards import Spend
-from tools.hub_trackio import DashboardHub
-from tools.jobs.launch import submissions
-from tools.jobs.local import LocalJobs
+from tools.jobs.here.jobs import LocalJobs
 from tools.jobs.metrics import MetricReader
+from tools.jobs.remote.launch import submissions
+from tools.jobs.remote.trackio import DashboardHub
 from tools.jobs.tracking import run_name
 from tools.skill import FOLDER
 

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.types import Receive, Scope, Send
 
 from tests.doubles.hub import FakeHub, Fault
-from tools.desk import Problem, Stopped
-from tools.places import Places
+from tools.problem import Problem, Stopped
+from tools.services import Places
 from tools.web import Gate, Web, is_public
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from tools.desk import Problem
+from tools.problem import Problem
 
 SCRIPT = 400_000  # characters
 MANY = 50  # dependencies, environment variables

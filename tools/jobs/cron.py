@@ -14,7 +14,7 @@ from itertools import islice, pairwise
 from cronsim import CronSim, CronSimError
 
 from tools.cards import Spend
-from tools.desk import Problem
+from tools.problem import Problem
 
 NAMES = {
     "@hourly": "0 * * * *",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tools.desk import Desk, Problem
+from tools.desk import Desk
 from tools.jobs import memory
 from tools.jobs.prices import Flavor, Prices
+from tools.problem import Problem
 
 
 def hardware(desk: Desk, need: str = "") -> dict[str, Any]:

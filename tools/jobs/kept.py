@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Protocol
 
 from tools.cards import KeptFile
-from tools.desk import Problem
+from tools.problem import Problem
 
 LISTED = 200  # files
 TOLD = 50  # of them to the model unasked

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tools.cards import FileMade
-from tools.desk import Desk, Problem
-from tools.jobs.follow import hidden
+from tools.desk import Desk, view_of
 from tools.jobs.kept import Kept
-from tools.jobs.place import view_of
+from tools.jobs.remote.log import hidden
+from tools.problem import Problem
 
 SHOWN = 20_000  # characters of a text
 TAIL = 8_192  # characters before the place where reading ended: a secret that is cut there is not known any more

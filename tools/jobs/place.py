@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from tools.cards import Foreseen, KeptFile, Spend
-from tools.desk import Desk, Problem
+from tools.problem import Problem
 
 if TYPE_CHECKING:
-    from tools.hub_values import JobBill
+    from tools.hub.values import JobBill
     from tools.jobs.kept import Kept
     from tools.jobs.metrics import Alert, Point
     from tools.jobs.prices import Prices
@@ -194,10 +194,3 @@ class JobsView(Protocol):
     def kept(self, job: str) -> Kept: ...  # its files
 
     def cancel(self, job: str) -> None: ...  # raises Problem when it could not be ended; that is tried on
-
-
-def view_of(desk: Desk) -> JobsView:
-    """The desk's jobs. Raises Problem where there are none."""
-    if desk.jobs is None:
-        raise Problem("This app runs no jobs.", "Do it another way.")
-    return desk.jobs

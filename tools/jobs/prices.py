@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tools.desk import Problem
+from tools.problem import Problem
 
 OLDEST = 6 * 3600  # seconds; an older list is none
 FRESH = 60  # seconds; a younger list is not asked for again

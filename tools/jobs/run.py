@@ -7,11 +7,12 @@ import time
 from typing import Any, Literal
 
 from tools.cards import FileMade, Spend
-from tools.desk import Contract, Desk, Problem
+from tools.desk import Contract, Desk, view_of
 from tools.jobs import checks, cron, tracking
 from tools.jobs.kept import listed
-from tools.jobs.place import JobsView, view_of
+from tools.jobs.place import JobsView
 from tools.jobs.watch import told_alerts
+from tools.problem import Problem
 
 LOG_TAIL = 4_000  # characters
 MANY = checks.MANY

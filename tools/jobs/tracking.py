@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tools.cards import Spend
-from tools.desk import Problem
 from tools.jobs.checks import TRACKED
 from tools.jobs.metrics import POSITIONS, STEPS, TOTALS, VALUES, Alert, Point
+from tools.problem import Problem
 
 REQUIREMENT = "trackio==0.43.0"  # the job and the dashboard speak the same version
 ASIDE = "/tmp/trackio"  # noqa: S108  # in a job whose dashboard could not be had: nobody reads it

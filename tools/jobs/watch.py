@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from tools.desk import Desk
+from tools.desk import Desk, view_of
 from tools.jobs import checks
 from tools.jobs.kept import listed
 from tools.jobs.noise import folded
-from tools.jobs.place import JobRow, view_of
+from tools.jobs.place import JobRow
 
 LINE = 500  # characters
 SHOWN = 8_000  # characters in all

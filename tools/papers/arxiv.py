@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 from xml.etree import ElementTree
 
-from tools.desk import Problem
-from tools.hub import PaperFacts
+from tools.hub.hub import PaperFacts
 from tools.papers.reference import Arxiv
+from tools.problem import Problem
 from tools.web import Web
 
 _ATOM = "{http://www.w3.org/2005/Atom}"

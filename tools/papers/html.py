@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tools.desk import Problem
 from tools.papers.markup import Tag, tokens
 from tools.papers.paper import Section
+from tools.problem import Problem
 
 _SECONDS = 10.0
 _DEEPEST = 400  # open elements; what lies deeper is read as text of the last one

@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tools.desk import Problem
 from tools.papers.paper import Section
 from tools.papers.pdf_text import mended, sections
+from tools.problem import Problem
 
 _SECONDS = 45.0
 _CHILD = Path(__file__).with_name("pdf_child.py")

@@ -9,13 +9,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
-from tools.desk import Desk, Problem
+from tools.desk import Desk
 from tools.papers import arxiv
 from tools.papers.html import read_html
 from tools.papers.markdown import read_markdown
 from tools.papers.paper import Paper, Section
 from tools.papers.pdf import read_pdf
 from tools.papers.reference import Arxiv, PdfUrl, Reference, Upload
+from tools.problem import Problem
 from tools.waiting import interruptibly
 
 HTML_BYTES = 12_000_000

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from tools.cards import PaperOpened, PaperRow, PapersFound
-from tools.desk import Desk, Problem
-from tools.hub import PaperFacts
+from tools.desk import Desk
+from tools.hub.hub import PaperFacts
 from tools.papers import arxiv
 from tools.papers.paper import cut, fenced
 from tools.papers.reference import reference
 from tools.papers.sources import open_paper
+from tools.problem import Problem
 from tools.waiting import interruptibly
 
 _SUMMARY_CHARS = 300

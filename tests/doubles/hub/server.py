@@ -27,7 +27,7 @@ from tests.doubles.hub.jobs import FakeJobs
 from tests.doubles.hub.oauth import Provider
 from tests.doubles.hub.sandbox import SandboxServers
 from tests.doubles.hub.spaces import FakeSpaces
-from tools.places import Places
+from tools.services import Places
 
 
 @dataclass

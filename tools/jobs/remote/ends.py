@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tools.hub_jobs import JobFacts
 from tools.jobs.place import JobState, JobStatus
+from tools.jobs.remote.client import JobFacts
 
 _EXIT = re.compile(r"exit(?:ed)?(?: with)? code:? (-?\d{1,5})", re.IGNORECASE)
 

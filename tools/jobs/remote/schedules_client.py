@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from huggingface_hub.errors import HfHubHTTPError
 
-from tools.hub_jobs import NEVER_SENT, JobsHub, Submission, arguments
-from tools.jobs.launch import LABEL
 from tools.jobs.place import MaybeStarted
+from tools.jobs.remote.client import NEVER_SENT, JobsHub, Submission, arguments
+from tools.jobs.remote.launch import LABEL
 
 
 @dataclass(frozen=True)

@@ -1,48 +1,25 @@
-"""Sandboxes: a machine on Hugging Face to try things on, held open for a while. A JobPlace, two tools, and the sweep."""
+"""sandbox_run and sandbox_file: a machine on Hugging Face to try things on, held open for a while."""
 
 from __future__ import annotations
 
 import posixpath
 import threading
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
 from tools.cards import FileMade, Spend
-from tools.desk import Desk, Problem
-from tools.hub_jobs import JobsHub, Submission
-from tools.hub_sandbox import Machine, submission
+from tools.desk import Desk
 from tools.jobs import checks
-from tools.jobs.launch import KIND, LABEL
 from tools.jobs.place import Ended, JobsView, Ran
 from tools.jobs.prices import PORT_MICRO_USD_PER_HOUR
-from tools.jobs.remote import HubJobs, parted
 from tools.jobs.run import payer_of
+from tools.problem import Problem
 
 IDLE = 600  # seconds without a command until it ends itself
 LONGEST = 540  # seconds of one command: while it runs, the machine counts as idle
 START = 180.0  # seconds
 SHOWN = 8_000  # characters of each stream
 FETCHED = 1_000_000_000  # bytes
-GRACE = 120.0  # seconds that a sandbox may outlive its limit before it is swept
-
-
-class Boxes(HubJobs):
-    """Sandboxes as a JobPlace: where="sandbox". Each is a Job that serves, with a lifetime, ended when idle."""
-
-    where = "sandbox"
-
-    def _submissions(self, hub: JobsHub, label: str, spec: Spend, secrets: dict[str, str]) -> list[Submission]:
-        if spec.nodes != 1 or secrets or not spec.idle_seconds:
-            raise Problem("A sandbox is one machine without secrets, with an idle limit.", "Use a job for more.")
-        return [submission(hub, label, spec)]
-
-    def _extra(self, spec: Spend) -> int:  # noqa: ARG002
-        return PORT_MICRO_USD_PER_HOUR
-
-    def machine(self, job: str) -> Machine:
-        namespace, ids = parted(job)
-        return Machine(self._hub(), namespace, ids[0])
 
 
 def sandbox_run(
@@ -106,26 +83,6 @@ def sandbox_file(
     size = machine.fetch(path, desk.folder / kept, FETCHED)
     desk.show(FileMade(path=str(kept), bytes=size, job=job))
     return {"path": str(kept)}
-
-
-def sweep(hub: JobsHub, namespace: str, sessions: Collection[str], open_labels: Collection[str]) -> list[str]:
-    """Cancel the sandboxes of a namespace that nobody holds any more; returns their ids.
-
-    sessions: ids of all sessions of this app; open_labels: what these know to be open. A sandbox of one of them that
-    is not open there, or any of this app's kind that outlived its lifetime by GRACE, is cancelled. Those of another
-    app with the same account are left to their own limits. Ages are the Hub's own. Raises Problem.
-    """
-    gone = []
-    for job in hub.labelled(namespace, KIND, "sandbox"):
-        if job.over or job.created is None or job.told is None:
-            continue
-        age = job.told - job.created
-        label = job.labels.get(LABEL, "")
-        orphan = label.rpartition("-")[0] in sessions and label not in open_labels and age > GRACE
-        if orphan or (job.timeout is not None and age > job.timeout + GRACE):
-            hub.cancel(namespace, job.id)
-            gone.append(f"{namespace}/{job.id}")
-    return gone
 
 
 def _view(desk: Desk) -> JobsView:

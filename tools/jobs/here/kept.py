@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tools.cards import KeptFile
-from tools.desk import Problem
 from tools.jobs.kept import LISTED, Left, checked
+from tools.problem import Problem
 
 DEPTH, ENTRIES = 8, 10_000
 PIECE = 65_536  # bytes

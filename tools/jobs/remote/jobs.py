@@ -15,21 +15,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tools.cards import Spend
-from tools.desk import Problem
-from tools.hub import NotThere
-from tools.hub_buckets import BucketFolder
-from tools.hub_jobs import JobFacts, JobsHub, Submission
-from tools.hub_trackio import DashboardHub
-from tools.hub_values import JobBill
-from tools.jobs.bills import bill_of
-from tools.jobs.dashboards import Dashboard
-from tools.jobs.ends import ended_state, running_seconds
-from tools.jobs.follow import Follower, LogFile, hidden
-from tools.jobs.launch import LABEL, NODE, submissions
+from tools.hub.hub import NotThere
+from tools.hub.values import JobBill
 from tools.jobs.place import JobState, MaybeStarted
 from tools.jobs.prices import Prices
+from tools.jobs.remote.bills import bill_of
+from tools.jobs.remote.buckets import BucketFolder
+from tools.jobs.remote.client import JobFacts, JobsHub, Submission
+from tools.jobs.remote.dashboards import Dashboard
+from tools.jobs.remote.ends import ended_state, running_seconds
+from tools.jobs.remote.launch import LABEL, NODE, submissions
+from tools.jobs.remote.log import Follower, LogFile, hidden
+from tools.jobs.remote.trackio import DashboardHub
+from tools.jobs.remote.usage import numbers
 from tools.jobs.tracking import Tracker, run_name
-from tools.jobs.usage import numbers
+from tools.problem import Problem
 
 _ID = re.compile(r"([\w.-]+)/([\w-]+(?:\+[\w-]+)*)")
 

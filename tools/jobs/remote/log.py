@@ -18,8 +18,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import BinaryIO
 
-from tools.desk import Problem
-from tools.hub_jobs import JobsHub
+from tools.jobs.remote.client import JobsHub
+from tools.problem import Problem
 
 log = logging.getLogger(__name__)
 

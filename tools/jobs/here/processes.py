@@ -26,7 +26,7 @@ class Sample:
 
 
 def use(process: int, before: Sample | None) -> tuple[dict[str, float], Sample]:
-    """Numbers named as tools.jobs.usage names them, and the sample for the next look; {} when nothing runs.
+    """Numbers named as tools.jobs.remote.usage names them, and the sample for the next look; {} when nothing runs.
 
     process: its children, and theirs, are the job. cpu_percent is of all processors, since the sample before, or else
     since the job began. memory_gb counts what processes share several times.

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tools.cards import Spend
-from tools.desk import Problem
-from tools.hub_jobs import Submission
 from tools.jobs import tracking
 from tools.jobs.checks import OUTPUTS, TRACKED, volume
+from tools.jobs.remote.client import Submission
+from tools.problem import Problem
 
 LABEL = "ml-intern"  # its value starts at most one job (per machine)
 NODE = "ml-intern-node"

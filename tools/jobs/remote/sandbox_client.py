@@ -31,10 +31,10 @@ from huggingface_hub._sandbox import (
 from huggingface_hub.errors import HfHubHTTPError, SandboxError
 
 from tools.cards import Spend
-from tools.desk import Problem
-from tools.hub_jobs import JobsHub, Submission
-from tools.jobs.launch import labels
 from tools.jobs.place import Ended, Ran
+from tools.jobs.remote.client import JobsHub, Submission
+from tools.jobs.remote.launch import labels
+from tools.problem import Problem
 
 IMAGE = "python:3.12"
 KEPT = 100_000  # characters of each stream of a command, its end

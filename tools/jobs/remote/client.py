@@ -1,6 +1,6 @@
 """The Hub with the power to spend: HF Jobs as one user starts, watches and cancels them.
 
-Like tools.hub, through huggingface_hub's session, headers and error types. What is read is read as it was sent: the
+Like tools.hub.hub, through huggingface_hub's session, headers and error types. What is read is read as it was sent: the
 library's JobInfo drops the reason of a cancellation, and its log drops the time stamps that tell a line from its echo.
 """
 
@@ -23,11 +23,11 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import hf_raise_for_status
 
-from tools.desk import Problem
-from tools.hub import Hub, NotThere, problem_of
-from tools.hub_values import moment
+from tools.hub.hub import Hub, NotThere, problem_of
+from tools.hub.values import moment
 from tools.jobs.checks import OUTPUTS, TRACKED
 from tools.jobs.place import MaybeStarted
+from tools.problem import Problem
 
 TERMINAL = frozenset({"COMPLETED", "CANCELED", "ERROR", "DELETED"})
 LINE = 64 * 1024  # bytes of one event; the rest of a longer one is dropped

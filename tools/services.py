@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from tools.desk import Problem
+from tools.problem import Problem
 
 _VARIABLES = {
     "hf_endpoint": "HF_ENDPOINT",

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tools.desk import Problem
-from tools.hub_trackio import DashboardHub, Lacking
 from tools.jobs import tracking
+from tools.jobs.remote.trackio import DashboardHub, Lacking
 from tools.jobs.tracking import Told
+from tools.problem import Problem
 
 SIGNED_SECONDS = 240.0  # that a signature is used
 RUNS = 8  # of one name, where a script begins several

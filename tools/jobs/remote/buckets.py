@@ -14,9 +14,9 @@ from typing import Any
 from urllib.parse import quote
 
 from tools.cards import KeptFile
-from tools.desk import Problem
-from tools.hub import Hub, NotThere, whole
+from tools.hub.hub import Hub, NotThere, whole
 from tools.jobs.kept import LISTED, Left, checked, is_plain
+from tools.problem import Problem
 
 LISTING_SECONDS = 10.0
 PAGES = 10

@@ -18,11 +18,11 @@ import httpx2
 from huggingface_hub import CommitOperationAdd, Volume
 from huggingface_hub.errors import HfHubHTTPError
 
-from tools.desk import Problem
-from tools.hub import NotThere
-from tools.hub_jobs import JobsHub
+from tools.hub.hub import NotThere
+from tools.jobs.remote.client import JobsHub
 from tools.jobs.tracking import REQUIREMENT
-from tools.places import origin
+from tools.problem import Problem
+from tools.services import origin
 
 MARK = "ML_INTERN_PROJECT"  # the variable by which a Space is known as ours
 TURNS = 8  # looks at a Space that is being made

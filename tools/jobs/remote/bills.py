@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tools.desk import Problem
-from tools.hub_jobs import JobsHub
-from tools.hub_values import JobBill
+from tools.hub.values import JobBill
 from tools.jobs.place import NoBill
+from tools.jobs.remote.client import JobsHub
+from tools.problem import Problem
 
 
 def bill_of(hub: JobsHub, namespace: str, ids: Sequence[str]) -> JobBill | None:

@@ -27,8 +27,8 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import default_client_factory, hf_raise_for_status, parse_ratelimit_headers
 
-from tools.desk import Problem
-from tools.hub_values import KINDS, Account, Bill, JobBill, Kind, PaperFacts, Repo
+from tools.hub.values import KINDS, Account, Bill, JobBill, Kind, PaperFacts, Repo
+from tools.problem import Problem
 
 __all__ = ["KINDS", "Account", "Hub", "HubReader", "HubWriter", "Kind", "NotThere", "PaperFacts", "Repo", "WritableHub"]
 

@@ -13,19 +13,19 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tools import hub_schedules
 from tools.cards import Spend
-from tools.desk import Problem
-from tools.hub import NotThere
-from tools.hub_jobs import JobFacts, JobsHub
-from tools.hub_values import JobBill
+from tools.hub.hub import NotThere
+from tools.hub.values import JobBill
 from tools.jobs import cron
-from tools.jobs.bills import bill_of
-from tools.jobs.ends import run_seconds, running_seconds
-from tools.jobs.follow import LogFile
-from tools.jobs.launch import LABEL, submissions
 from tools.jobs.place import JobState, MaybeStarted
-from tools.jobs.remote import HubJobs
+from tools.jobs.remote import schedules_client
+from tools.jobs.remote.bills import bill_of
+from tools.jobs.remote.client import JobFacts, JobsHub
+from tools.jobs.remote.ends import run_seconds, running_seconds
+from tools.jobs.remote.jobs import HubJobs
+from tools.jobs.remote.launch import LABEL, submissions
+from tools.jobs.remote.log import LogFile
+from tools.problem import Problem
 
 _ID = re.compile(r"([\w.-]+)/schedule\.([\w-]+)\.(\d{1,3})\.([\w-]+)")
 _RUN = re.compile(r"^Run \d+ was started: (\S+)$", re.MULTILINE)
@@ -66,7 +66,7 @@ class Schedules(HubJobs):
             if spec.outputs:
                 hub.make_bucket(spec.outputs)
             try:
-                id = hub_schedules.create(hub, part, cron.line(spec.schedule))
+                id = schedules_client.create(hub, part, cron.line(spec.schedule))
             except MaybeStarted as lost:
                 for wait in self._pace.lookups:
                     time.sleep(wait)
@@ -76,7 +76,7 @@ class Schedules(HubJobs):
         return _id(_Known(spec.namespace, id, spec.runs, label))
 
     def find(self, label: str, spec: Spend) -> str | None:
-        found = hub_schedules.labelled(self._hub(), spec.namespace, label)
+        found = schedules_client.labelled(self._hub(), spec.namespace, label)
         return _id(_Known(spec.namespace, found[0].id, spec.runs, label)) if found else None
 
     def _seen(self, label: str, spec: Spend) -> str | None:
@@ -102,7 +102,7 @@ class Schedules(HubJobs):
 
     def _progress(self, job: str, known: _Known) -> JobState:
         hub = self._hub()
-        schedules = hub_schedules.labelled(hub, known.namespace, known.label)
+        schedules = schedules_client.labelled(hub, known.namespace, known.label)
         runs = self._runs(hub, known, [one.last_job for one in schedules if one.last_job])
         self._tell(job, runs)
         for extra in runs[known.runs :]:  # it fired again before it was deleted
@@ -111,7 +111,7 @@ class Schedules(HubJobs):
         self._missed[job] = 0 if schedules else self._missed[job] + 1  # a list may lag behind what was just made
         if len(runs) >= known.runs or self._missed[job] >= 3:
             for one in schedules:
-                hub_schedules.delete(hub, known.namespace, one.id)
+                schedules_client.delete(hub, known.namespace, one.id)
             if all(run.over for run in runs):
                 return _ended(runs, known.runs)
         return JobState("running", seconds=sum(running_seconds(run) for run in runs))
@@ -143,8 +143,8 @@ class Schedules(HubJobs):
 
     def cancel(self, job: str) -> None:
         known, hub = _known(job), self._hub()
-        for one in hub_schedules.labelled(hub, known.namespace, known.label):
-            hub_schedules.delete(hub, known.namespace, one.id)
+        for one in schedules_client.labelled(hub, known.namespace, known.label):
+            schedules_client.delete(hub, known.namespace, one.id)
         for run in hub.labelled(known.namespace, LABEL, known.label):
             if not run.over:
                 hub.cancel(known.namespace, run.id)

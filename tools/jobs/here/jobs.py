@@ -27,11 +27,12 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from tools.cards import Spend
-from tools.desk import Problem
-from tools.jobs import installed, processes, supervise, tracking
-from tools.jobs.follow import hidden
-from tools.jobs.kept_here import KeptHere, files_under
+from tools.jobs import tracking
+from tools.jobs.here import installed, processes, supervise
+from tools.jobs.here.kept import KeptHere, files_under
 from tools.jobs.place import JobPlace, JobState, JobStatus
+from tools.jobs.remote.log import hidden
+from tools.problem import Problem
 
 __all__ = ["JobPlace", "JobState", "LocalJobs"]
 
