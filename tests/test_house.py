@@ -7,7 +7,8 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from tests import ROOT
+
 LONGEST = 400  # lines of a module: where it usually holds two ideas
 LONGEST_TEST = 500
 EXCEPTIONS: dict[str, int] = {}  # path -> lines it may have, with the reason beside it

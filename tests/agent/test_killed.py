@@ -15,11 +15,11 @@ import pytest
 from agent.events import JobEnded, JobSubmitted, MoneyReleased, MoneySettled
 from agent.journal import Journal
 from agent.money.ledger import folded
+from tests import ROOT
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.hub.jobs import Job
 from tests.doubles.jobs import BUDGET
 
-ROOT = Path(__file__).parent.parent.parent
 Moment = Callable[[FakeHub, str], bool]
 
 

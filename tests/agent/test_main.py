@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.agent.living import code
 from tests.doubles.hub import FakeHub
 from tests.doubles.model_server import ModelServer, Reply
 
-ROOT = Path(__file__).parent.parent.parent
 FINAL = code('final_answer("**Done.**")')
 
 

@@ -23,6 +23,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from agent.models.listing import read_listing
+from tests import ROOT
 from tests.doubles import router_list
 from tests.doubles.hub import FakeHub, Fault, content
 from tools.hub.hub import Hub, PaperFacts
@@ -31,7 +32,7 @@ from tools.papers.html import read_html
 from tools.papers.reference import Arxiv
 from tools.web import Web
 
-FIXTURES = Path(os.environ.get("ML_INTERN_FIXTURES") or Path(__file__).parents[3] / "shared" / "fixtures")
+FIXTURES = Path(os.environ.get("ML_INTERN_FIXTURES") or ROOT.parent / "shared" / "fixtures")
 recorded = pytest.mark.skipif(not FIXTURES.is_dir(), reason=f"no recordings at {FIXTURES}")
 
 RESTS_ON_NO_RECORDING = (

@@ -17,10 +17,11 @@ import pytest
 
 from agent.loop.parsing import parse_reply
 from agent.models.router import Cancel, Delta, Done, Reasoning, RouterModel, Text, Usage
+from tests import ROOT
 from tests.doubles.model_server import ModelServer, Reply
 from tools.problem import Problem
 
-BESIDE = Path(__file__).resolve().parents[3] / "shared" / "fixtures"
+BESIDE = ROOT.parent / "shared" / "fixtures"
 FIXTURES = Path(os.environ.get("ML_INTERN_FIXTURES") or BESIDE)
 FOLDERS = [folder for name in ("providers-sse", "inference-router") if (folder := FIXTURES / name).is_dir()]
 if not FOLDERS:

@@ -15,10 +15,10 @@ import pytest
 
 from agent.sessions import Sessions
 from agent.settings import Settings
+from tests import ROOT
 from tests.agent.living import code
 from tests.doubles.model_server import ModelServer, by_turn
 from tests.journeys.killed_at import POINTS
-from tests.journeys.running import ROOT
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(120)]
 

@@ -306,7 +306,7 @@ def test_a_curve_keeps_few_points_and_both_ends_of_what_it_gathers(modules: Page
         return {points: all.length, strokes: strokes.length, low: series.low, first: all[0], last: all.at(-1)[0],
                 ordered: all.every((one, n) => !n || all[n - 1][0] <= one[0])};
     """
-    found: dict[str, Any] = call(modules, "curve", script)
+    found: dict[str, Any] = call(modules, "jobs/curve", script)
     assert 100 < found["points"] <= 300
     assert found["strokes"] == 2
     assert found["low"] == -5
@@ -328,7 +328,7 @@ def test_a_curve_that_is_not_seen_is_not_drawn(modules: Page) -> None:  # noqa: 
         await frames(20);
         return [before, chart.node.querySelectorAll("path").length];
     """
-    assert call(modules, "curve", script) == [0, 1]
+    assert call(modules, "jobs/curve", script) == [0, 1]
 
 
 def _strokes(count: int) -> re.Pattern[str]:

@@ -89,14 +89,15 @@ def test_the_same_log_in_any_pieces_is_the_same_on_the_page(modules: Page) -> No
             return [log.rows, log.open];
         });
     """
-    shown = call(modules, "log", script, [_pieces(text, size) for size in (1, 2, 7, 30, 999)])
+    shown = call(modules, "story/log", script, [_pieces(text, size) for size in (1, 2, 7, 30, 999)])
     assert all(one == shown[0] for one in shown)
     assert [len(row["lines"]) for row in shown[0][0]] == [1, 2, 1, 1, 1, 2]
 
 
 def test_what_is_kept_of_a_log_is_bounded_and_what_was_forgotten_is_counted(modules: Page) -> None:  # noqa: F811
     script = """
-        const [log, view] = [new m.Log(), []];
+        const { Log } = await import(url.replace("jobs/log.js", "story/log.js"));
+        const log = new Log();
         const drawn = m.logView(log);
         document.body.append(drawn.node);
         for (let n = 0; n < 300; n++) { log.take(`plain ${n}\\n`.repeat(500), []); drawn.update(); }
@@ -105,7 +106,7 @@ def test_what_is_kept_of_a_log_is_bounded_and_what_was_forgotten_is_counted(modu
         log.take("x".repeat(5e6), []);
         return [...plain, log.size, log.open.length, drawn.node.lastElementChild.previousElementSibling.textContent];
     """
-    size, nodes, at_end, after, open_line, fold = call(modules, "log", script)
+    size, nodes, at_end, after, open_line, fold = call(modules, "jobs/log", script)
     assert size <= 1_000_000
     assert nodes == 1_001
     assert at_end

@@ -54,7 +54,7 @@ def test_a_reply_is_parted_into_thought_and_code_also_while_it_comes(modules: Pa
         "```\nx\n```\nafter": ("", "x"),
         "": ("", ""),
     }
-    parted = call(modules, "story", "return values[0].map(m.parted)", list(replies))
+    parted = call(modules, "story/story", "return values[0].map(m.parted)", list(replies))
     assert [(one["thought"], one["code"]) for one in parted] == list(replies.values())
 
 
@@ -125,7 +125,7 @@ def test_who_looks_elsewhere_is_told_of_what_needs_them_and_of_nothing_old(modul
         await new Promise((after) => setTimeout(after, 600));
         return shown;
     """
-    assert call(modules, "notices", script) == [
+    assert call(modules, "sides/notices", script) == [
         ["Train: failed. Out of memory.", "s-4"],
         ["Needs your approval: Train it", "s-1"],
     ]
@@ -149,6 +149,6 @@ def test_the_page_folds_money_and_bills_as_the_server_does(modules: Page) -> Non
             const {spent, held, limit} = story.money.compute;
             return [spent, held, limit, story.money.free("compute")];
         """
-        told = call(modules, "story", script, [event.model_dump() for event in events])
+        told = call(modules, "story/story", script, [event.model_dump() for event in events])
         compute = ledger.compute
         assert told == [compute.spent, compute.held, compute.limit, ledger.free("compute")], seed

@@ -126,7 +126,7 @@ def test_the_page_reckons_the_limit_that_is_needed_exactly_as_the_server_does(mo
         limit_for(ledger, cost) if ledger.missing(cost) else None
         for ledger, (_, cost) in zip(ledgers, cases, strict=True)
     ]
-    assert call(modules, "ledger", script, told) == needed
+    assert call(modules, "story/ledger", script, told) == needed
     assert len({*needed}) > 100
 
 

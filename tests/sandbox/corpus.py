@@ -7,11 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tests import ROOT
 from tests.sandbox.harness import Case, Honest
 
-FOLDER = Path(
-    os.environ.get("ML_INTERN_CORPUS") or Path(__file__).resolve().parents[2].parent / "shared" / "sandbox-corpus"
-)
+FOLDER = Path(os.environ.get("ML_INTERN_CORPUS") or ROOT.parent / "shared" / "sandbox-corpus")
 MISSING = f"no corpus in {FOLDER}; ML_INTERN_CORPUS names another folder"
 
 

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from tests.sandbox.keeper import REPO, Verdict
+from tests import ROOT
+from tests.sandbox.keeper import Verdict
 
 _SECONDS = 60.0  # to set up and take down a place, and for what follows each case
 _AT_ONCE = 2
@@ -119,7 +120,7 @@ def _keeper(order: dict[str, Any], python: str, seconds: float) -> list[dict[str
     done = subprocess.run(
         [sys.executable, "-m", "tests.sandbox.keeper"],
         input=json.dumps(order | {"python": python}),
-        cwd=REPO,
+        cwd=ROOT,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,

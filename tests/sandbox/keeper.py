@@ -18,10 +18,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from tests import ROOT
 from tests.sandbox import canaries, spacelike
 from tests.sandbox.canaries import APP, HOME, KEPT, MARKS, OTHER, SESSIONS, STREAM, Scene, Watch, processes
 
-REPO = Path(__file__).resolve().parents[2]
 GRACE = 2.0  # seconds after its wall limit within which a step must have returned: one for us, one for a busy machine
 _HUNG = 15.0  # seconds after its wall limit when nobody waits any longer
 _LOG = KEPT / "app.log"
@@ -307,7 +307,7 @@ def _environment() -> dict[str, str]:
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": str(HOME),
         "LANG": "C.UTF-8",
-        "PYTHONPATH": str(REPO),
+        "PYTHONPATH": str(ROOT),
         "PYTHONDONTWRITEBYTECODE": "1",
         "HF_HUB_DISABLE_XET": "1",
     }
@@ -328,7 +328,7 @@ def _prefixes(python: str) -> set[Path]:
 def main() -> None:
     order = json.loads(sys.stdin.read())
     try:
-        uid = spacelike.enter([REPO, *_prefixes(sys.executable), *_prefixes(order["python"])])
+        uid = spacelike.enter([ROOT, *_prefixes(sys.executable), *_prefixes(order["python"])])
         for line in _module(uid, order) if "module" in order else _cases(uid, order):
             print(json.dumps(line), flush=True)
     except spacelike.Impossible as error:

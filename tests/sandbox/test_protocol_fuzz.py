@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from tests import ROOT
 from tests.sandbox import WHOLE, fuzzed, rogue
-from tests.sandbox.keeper import REPO
 
 FRAMES = 100_000 if WHOLE else 3_000
 MOST_MB = 100  # a frame of 8 MB, some copies of it, and the values of one message
@@ -20,7 +20,7 @@ def test_nonsense_from_a_worker_does_the_host_no_harm() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.sandbox.fuzzed"],
         input=json.dumps({"frames": FRAMES, "seed": 1}),
-        cwd=REPO,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=1700 if WHOLE else 110,

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from agent.sandbox.inside import landlock
+from tests import ROOT
 from tests.doubles.sandbox_server import RentedMachines
 from tests.sandbox import WHOLE
-from tests.sandbox.keeper import REPO
 
 slow = pytest.mark.skipif(not WHOLE, reason="it waits for seconds; make test-sandbox runs it")
 pytestmark = pytest.mark.skipif(sys.platform != "linux" or not landlock.abi(), reason="needs Linux with Landlock")
@@ -37,7 +37,7 @@ def session(machines: RentedMachines, folder: Path, *steps: object, do: str = ""
     done = subprocess.run(
         [sys.executable, "-m", "tests.sandbox.rented"],
         input=json.dumps(told),
-        cwd=REPO,
+        cwd=ROOT,
         env={**os.environ, "HF_ENDPOINT": machines.url, "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": "hf_of_nobody"},
         capture_output=True,
         text=True,

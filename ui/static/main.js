@@ -1,16 +1,16 @@
 // The page: finds the places that Gradio made, follows one session, and tells each part what changed.
 
 import { get, post, storage, upload } from "./api.js";
-import { Composer } from "./composer.js";
+import { Composer } from "./conversation/composer.js";
 import { button, el, icon, setText } from "./dom.js";
-import { Feed } from "./feed.js";
-import { notice, wish } from "./notices.js";
-import { Models } from "./models.js";
-import { Panel } from "./panel.js";
-import { Side } from "./side.js";
-import { status, Story } from "./story.js";
-import { Timeline } from "./timeline.js";
-import { welcome } from "./welcome.js";
+import { Feed } from "./story/feed.js";
+import { notice, wish } from "./sides/notices.js";
+import { Models } from "./sides/models.js";
+import { Panel } from "./sides/panel.js";
+import { Side } from "./sides/side.js";
+import { status, Story } from "./story/story.js";
+import { Timeline } from "./conversation/timeline.js";
+import { welcome } from "./conversation/welcome.js";
 import { seconds } from "./words.js";
 import { quotaHeaders } from "./zerogpu.js";
 

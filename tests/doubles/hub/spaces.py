@@ -33,7 +33,7 @@ _PLAN = (
 
 @dataclass
 class FakeTrackio:
-    """Trackio's server, as far as it is asked; tests/tools/test_trackio_real.py asks the real one the same."""
+    """Trackio's server, as far as it is asked; tests/tools/jobs/remote/test_trackio_real.py asks the real one the same."""
 
     logs: list[Json] = field(default_factory=list)  # {"run", "timestamp", "step", and what was logged}
     alerts: list[Json] = field(default_factory=list)
