@@ -18,7 +18,7 @@ from agent.models.picker import Wish
 from agent.session import Session
 from agent.sessions import OWN_MACHINE, Sessions, Unknown
 from agent.settings import Settings, micro_usd
-from agent.terminal import Screen
+from agent.terminal import Terminal
 from tools.problem import Problem
 
 EXIT = {"answered": 0, "failed": 1, "stopped": 3, "budget": 4, "step_limit": 4}
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(session: Session, options: argparse.Namespace) -> int:
-    screen = Screen(as_json=options.json)
+    screen = Terminal(as_json=options.json)
 
     def interrupt(*_: object) -> None:
         threading.Thread(target=session.stop).start()  # not here: this thread may hold what stop needs
@@ -70,7 +70,7 @@ def _run(session: Session, options: argparse.Namespace) -> int:
     return code
 
 
-def _answer(session: Session, screen: Screen, asked: ApprovalAsked) -> None:
+def _answer(session: Session, screen: Terminal, asked: ApprovalAsked) -> None:
     """Ask the person until an answer counts, or none is needed any more."""
     while session.is_open(asked.approval):
         answer = screen.ask(asked.request, session.budget_for(asked.request))

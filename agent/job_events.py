@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tools.cards import KeptFile, Request, Value
+from tools.cards import OutputFile, Request, Value
 
 
 class JobSubmitting(Value):
@@ -96,7 +96,7 @@ class JobLeft(Value):
     job: str
     url: str  # the bucket's page
     folder: str  # in the bucket, the job's own; paths of files are relative to it
-    files: tuple[KeptFile, ...]  # the first 200
+    files: tuple[OutputFile, ...]  # the first 200
     rest: int = 0  # how many more were seen
     whole: bool = True  # whether all were seen
 

@@ -14,7 +14,7 @@ GATHER_SECONDS = 0.04  # unseen by the eye, and a tenth of the events of one per
 Delta = TextSaid | ReasoningSaid | OutputPrinted
 
 
-class Scribe:
+class JournalWriter:
     """The only writer of a journal. Deltas wait up to GATHER_SECONDS for more of their kind; all else is written at once."""
 
     def __init__(self, journal: Journal) -> None:
@@ -59,16 +59,16 @@ class _Alarm:
     """One thread for all scribes. Every wait is equally long, so who came first is due first."""
 
     def __init__(self) -> None:
-        self._due: deque[tuple[float, Scribe]] = deque()
+        self._due: deque[tuple[float, JournalWriter]] = deque()
         self._came = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def ring_for(self, scribe: Scribe) -> None:
+    def ring_for(self, writer: JournalWriter) -> None:
         with self._came:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._ring, name="scribe-alarm", daemon=True)
+                self._thread = threading.Thread(target=self._ring, name="writer-alarm", daemon=True)
                 self._thread.start()
-            self._due.append((time.monotonic() + GATHER_SECONDS, scribe))
+            self._due.append((time.monotonic() + GATHER_SECONDS, writer))
             self._came.notify()
 
     def _ring(self) -> None:
@@ -76,9 +76,9 @@ class _Alarm:
             with self._came:
                 while not self._due:
                     self._came.wait()
-                at, scribe = self._due.popleft()
+                at, writer = self._due.popleft()
             time.sleep(max(0.0, at - time.monotonic()))
-            scribe.flush()
+            writer.flush()
 
 
 _alarm = _Alarm()

@@ -8,7 +8,7 @@ from typing import Any
 
 from agent.events import ModelChosen
 from agent.models.deltas import Thinker
-from agent.models.metered import OtherPurse
+from agent.models.metered import SecondPayer
 from agent.models.picker import Wish
 from agent.notices import Notices
 from agent.settings import Approve
@@ -21,13 +21,13 @@ from tools.web import Web
 
 
 @dataclass(frozen=True)
-class Outside:
+class Resources:
     """What a session reaches: the same for all its runs, but for the model, which needs the owner's token of the moment."""
 
     hub: Callable[[], HubReader]
     choose: Callable[[Wish], ModelChosen]  # raises Problem when there is no such model, or none yet
     kept: Callable[[ModelChosen], ModelChosen]
-    thinker: Callable[[ModelChosen], tuple[Thinker, OtherPurse | None]]  # the model, and who pays beside the session
+    thinker: Callable[[ModelChosen], tuple[Thinker, SecondPayer | None]]  # the model, and who pays beside the session
     bill: Callable[[], Bill | None]  # raises Problem when it may not be read
     writable: Callable[[], WritableHub]  # only for who has the user's consent
     web: Web
@@ -43,8 +43,8 @@ class Outside:
     max_steps: int
 
 
-def tools_for(outside: Outside) -> list[Callable[..., Any]]:
+def tools_for(resources: Resources) -> list[Callable[..., Any]]:
     """What can be done here: without a place for jobs there are no tools for them."""
-    left_out = frozenset() if "jobs" in outside.places else NEED_HUGGING_FACE
-    left_out = left_out if outside.places else left_out | NEED_A_PLACE
+    left_out = frozenset() if "jobs" in resources.places else NEED_HUGGING_FACE
+    left_out = left_out if resources.places else left_out | NEED_A_PLACE
     return [tool for tool in TOOLS if tool not in left_out]

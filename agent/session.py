@@ -32,7 +32,7 @@ from agent.events import (
 from agent.jobs.jobs import Jobs
 from agent.jobs.rented_machine import renting, settle_what_was_left
 from agent.journal import Journal
-from agent.journal_writer import Scribe
+from agent.journal_writer import JournalWriter
 from agent.left_open import close_left_open
 from agent.loop.coder import Coder, StepLimit
 from agent.loop.memory import Memory
@@ -43,11 +43,11 @@ from agent.models.metered import CapReached, settle_what_was_cut_short
 from agent.models.picker import Wish
 from agent.models.router import Cancel
 from agent.money.books import Books
-from agent.resources import Outside, tools_for
+from agent.resources import Resources, tools_for
 from agent.sandbox import levels
 from agent.sandbox.host import Executor, ToolCall, ToolStub
-from agent.session_model import Mind
-from agent.uploads import Shelf
+from agent.session_model import SessionModel
+from agent.uploads import Uploads
 from tools.cards import Answer, Demand, FileMade, GoOn, Request
 from tools.desk import Desk
 from tools.money import usd
@@ -74,14 +74,14 @@ class _Run:
 class Session:
     """One conversation. All methods may be called from any thread."""
 
-    def __init__(self, journal: Journal, folder: Path, outside: Outside) -> None:
+    def __init__(self, journal: Journal, folder: Path, resources: Resources) -> None:
         self.id, self.owner = journal.header.session, journal.header.owner
         self.folder = folder
-        self._journal, self._outside = journal, outside
-        self._scribe = Scribe(journal)
+        self._journal, self._resources = journal, resources
+        self._writer = JournalWriter(journal)
         self._lock = threading.RLock()  # which run is going on
         self._run: _Run | None = None
-        self._shelf = Shelf(folder)
+        self._uploads = Uploads(folder)
         entries = list(journal.entries())
         self._memory, self._window = Memory(journal.entries), Window()
         past = self._memory.catch_up()
@@ -89,12 +89,12 @@ class Session:
         self._emit = self._books.emit
         self._pinned = Pinned(self._emit, entries, journal.entries)
         self._approvals = Approvals(self._emit, past.approvals)
-        self._consents = Consents(self.id, outside, self._books, self._approvals, self._pinned)
-        self._toolbox = Toolbox(tools_for(outside), self._emit, self._desk, past.calls)
-        self._mind = Mind(self._outside, self._books, entries)
+        self._consents = Consents(self.id, resources, self._books, self._approvals, self._pinned)
+        self._toolbox = Toolbox(tools_for(resources), self._emit, self._desk, past.calls)
+        self._model = SessionModel(self._resources, self._books, entries)
         self._executor: Executor | None = None
-        payers, secrets, emit, reserve = outside.payers, outside.secrets, self._emit, self._consents.reserve
-        self._jobs = Jobs(self.id, outside.places, emit, reserve, outside.prices, payers, secrets, journal.entries)
+        payers, secrets, emit, reserve = resources.payers, resources.secrets, self._emit, self._consents.reserve
+        self._jobs = Jobs(self.id, resources.places, emit, reserve, resources.prices, payers, secrets, journal.entries)
         restarted = "The app was restarted while this ran. Nothing before that is lost: send a message to go on."
         close_left_open(past, self._emit, restarted)
         settle_what_was_cut_short(self._books)
@@ -138,7 +138,7 @@ class Session:
                 f"The message has {len(text):,} characters; {LONGEST_MESSAGE:,} is the most.", "Attach it as a file."
             )
         for name in files:
-            if not self._shelf.has(name):
+            if not self._uploads.has(name):
                 raise Problem(f"There is no uploaded file {name!r}.", "Upload it again.")
         return text
 
@@ -191,11 +191,11 @@ class Session:
     @property
     def chosen(self) -> ModelChosen | None:
         """The model it thinks with; None before its first run."""
-        return self._mind.chosen
+        return self._model.chosen
 
     def choose(self, wish: Wish) -> ModelChosen:
         """Think with another model from the next run on. Raises Problem when there is no such model."""
-        return self._mind.choose(wish)
+        return self._model.choose(wish)
 
     def follow(self, after_seq: int = 0) -> Iterator[Entry]:
         """Entries after a seq, live, until no run is going on and everything is told."""
@@ -223,11 +223,11 @@ class Session:
 
     def upload(self, name: str, source: Path) -> str:
         """Copy a file into the session's uploads; returns the name it has there."""
-        return self._shelf.upload(name, source)
+        return self._uploads.upload(name, source)
 
     def file(self, path: str) -> BinaryIO:
         """Open a file of this session's jobs or uploads. Raises Problem for anything else, links included."""
-        return self._shelf.open(path)
+        return self._uploads.open(path)
 
     def close(self) -> None:
         """End the run and let go of the child, the followers and the journal. Jobs go on."""
@@ -239,7 +239,7 @@ class Session:
             run.ended.wait(2.0)
         if self._executor:
             self._executor.close()
-        self._scribe.flush()
+        self._writer.flush()
         self._journal.close()
 
     # --- a run ---
@@ -274,7 +274,7 @@ class Session:
                 run.ended.set()
 
     def _work(self, run: _Run) -> str:
-        model = self._mind.thinker(self._ask_for_more)
+        model = self._model.thinker(self._ask_for_more)
         facts = self._child().report()
         self._emit(SandboxReported(level=str(facts["level"]), facts=facts))
         run.coder = Coder(
@@ -288,7 +288,7 @@ class Session:
             run=run.id,
             cancel=run.cancel,
             steps_before=run.step,
-            max_steps=self._outside.max_steps,
+            max_steps=self._resources.max_steps,
             go_on=self._go_on,
             window=self._window,
         )
@@ -301,7 +301,7 @@ class Session:
         return self._consents.get("", request, run.cancel.event)
 
     def _go_on(self, steps: int) -> int:
-        answer, agreed = self._ask_for_more(GoOn(steps=steps, more=self._outside.max_steps))
+        answer, agreed = self._ask_for_more(GoOn(steps=steps, more=self._resources.max_steps))
         return agreed.more if answer.verdict == "yes" else 0
 
     def _call_typed(self, typed: Typed) -> str:
@@ -333,17 +333,17 @@ class Session:
             finally:  # a full disk must not keep the session busy for ever
                 self._run = None
         if coder and not run.closing:
-            threading.Thread(target=self._mind.reconcile, name=f"bill-{self.id}", daemon=True).start()
+            threading.Thread(target=self._model.reconcile, name=f"bill-{self.id}", daemon=True).start()
 
     def _child(self) -> Executor:
         if self._executor is None:
             stubs = [
                 ToolStub(tool.name, str(tool.signature), tool.description) for tool in self._toolbox.tools.values()
             ]
-            rent = renting(self.id, self._outside, self._books, self._ask_for_more, self._consents.reserve)
+            rent = renting(self.id, self._resources, self._books, self._ask_for_more, self._consents.reserve)
             rent_if = rent if levels.standing().level == "remote" else None
             self._executor = Executor(
-                self.folder, self._call_from_code, stubs, self._printed, key=self._outside.key, rent=rent_if
+                self.folder, self._call_from_code, stubs, self._printed, key=self._resources.key, rent=rent_if
             )
         return self._executor
 
@@ -351,8 +351,8 @@ class Session:
         return self._toolbox.call(call.name, call.args, call.kwargs, by="agent", step=self._step())
 
     def _write(self, event: Event) -> None:
-        self._scribe.emit(event)
-        self._outside.notices.take(self.id, event)
+        self._writer.emit(event)
+        self._resources.notices.take(self.id, event)
 
     def _printed(self, text: str) -> None:
         self._emit(OutputPrinted(step=self._step(), text=text))
@@ -382,8 +382,8 @@ class Session:
         jobs = self._jobs
         return Desk(
             call=call,
-            hub=self._outside.hub(),
-            web=self._outside.web,
+            hub=self._resources.hub(),
+            web=self._resources.web,
             folder=self.folder,
             show=show,
             say=say,

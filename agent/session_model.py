@@ -7,18 +7,17 @@ from collections.abc import Callable, Sequence
 
 from agent.events import Entry, ModelChosen
 from agent.models.deltas import Thinker
-from agent.models.metered import Counted, Metered, Purse
+from agent.models.metered import Counted, Metered, Purse, TokenPrices
 from agent.models.picker import Wish
-from agent.models.prices import Prices
 from agent.money.books import Books
-from agent.resources import Outside
+from agent.resources import Resources
 from tools.cards import Answer, RaiseCap
 from tools.problem import Problem
 
 
-class Mind:
-    def __init__(self, outside: Outside, books: Books, entries: Sequence[Entry]) -> None:
-        self._outside, self._books = outside, books
+class SessionModel:
+    def __init__(self, resources: Resources, books: Books, entries: Sequence[Entry]) -> None:
+        self._resources, self._books = resources, books
         self._chosen = next((e.event for e in reversed(entries) if isinstance(e.event, ModelChosen)), None)
         self._counted = Counted()
         self._bill_is_readable = True
@@ -30,7 +29,7 @@ class Mind:
 
     def choose(self, wish: Wish) -> ModelChosen:
         """Think with another model from the next run on. Raises Problem when there is no such model."""
-        return self._take(self._outside.choose(wish))
+        return self._take(self._resources.choose(wish))
 
     def thinker(self, ask: Callable[[RaiseCap], tuple[Answer, RaiseCap]]) -> Thinker:
         """The model for one run; paid from the session's limit for thinking unless it costs nothing.
@@ -38,15 +37,15 @@ class Mind:
         ask: put a card before the user when that limit is reached.
         """
         known = self._chosen
-        chosen = self._take(self._outside.kept(known) if known else self._outside.choose(Wish()))
-        model, other = self._outside.thinker(chosen)
+        chosen = self._take(self._resources.kept(known) if known else self._resources.choose(Wish()))
+        model, other = self._resources.thinker(chosen)
         if chosen.free:
             return model
         if chosen.input_price is None or chosen.output_price is None:
             raise Problem(
                 f"Nobody says what {chosen.model} costs, so no limit can be kept.", "Pick another model or provider."
             )
-        prices = Prices(chosen.input_price, chosen.output_price, chosen.cached_price)
+        prices = TokenPrices(chosen.input_price, chosen.output_price, chosen.cached_price)
         return Metered(model, prices, Purse(self._books, ask, other), chosen.window, self._counted)
 
     def reconcile(self) -> None:
@@ -57,7 +56,7 @@ class Mind:
         if not self._bill_is_readable or (self._chosen and self._chosen.free):
             return
         try:
-            bill = self._outside.bill()
+            bill = self._resources.bill()
         except Problem:
             self._bill_is_readable = False
             return

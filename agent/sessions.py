@@ -16,10 +16,10 @@ from agent.jobs.bills import LATELY
 from agent.jobs.sweeper import Renter, Sweeper
 from agent.journal import Header, Journal, read_header
 from agent.models.menu import Menu as Menu
-from agent.models.picker import Minds, ModelFacts, Wish, selected
+from agent.models.picker import ModelFacts, Picker, Wish, selected
 from agent.models.selection import Selection
 from agent.notices import Notices
-from agent.resources import Outside
+from agent.resources import Resources
 from agent.sandbox.inside import confine
 from agent.sandbox.seal import owner_key
 from agent.session import Session
@@ -31,7 +31,7 @@ from tools.jobs.place import JobPlace
 from tools.jobs.prices import Prices
 from tools.jobs.remote.client import JobsHub
 from tools.jobs.remote.jobs import HubJobs
-from tools.jobs.remote.sandboxes import Boxes
+from tools.jobs.remote.sandboxes import Sandboxes
 from tools.jobs.remote.schedules import Schedules
 from tools.problem import Problem
 from tools.web import Web
@@ -48,7 +48,7 @@ class Unknown(Problem):
 
 
 @dataclass(frozen=True)
-class Summary:
+class SessionSummary:
     id: str
     title: str
     state: str  # idle, running, waiting, done, failed, stopped
@@ -73,16 +73,16 @@ class Sessions:
         self._renters: set[str] = set()  # owners who rented a machine once
         self._sweeper = Sweeper(self._who_rents)
         self._prices = Prices(Hub("", settings.places.hf_endpoint).hardware)
-        self.minds = Minds(settings, self._web, self._token)
-        choices = self.minds.choices
+        self.picker = Picker(settings, self._web, self._token)
+        choices = self.picker.choices
         self.menu = Menu(
-            choices.listing, choices.own, choices.payers, self.thinks_with, self.think_with, self.minds.inside
+            choices.listing, choices.own, choices.payers, self.thinks_with, self.think_with, self.picker.inside
         )
         webhook, web = settings.webhook_url, self._web
         self._notices = Notices((lambda said: web.tell(webhook, said)) if webhook else None, settings.page_url)
         self._open: dict[str, Session] = {}
         self._tokens: dict[str, str] = {}  # owner -> Hugging Face token; in memory only
-        self._summaries: dict[str, tuple[tuple[int, int], Summary]] = {}
+        self._summaries: dict[str, tuple[tuple[int, int], SessionSummary]] = {}
         self._lock = threading.RLock()
         confine.hide_host()
 
@@ -112,7 +112,7 @@ class Sessions:
                 raise _unknown(id)
             return session
 
-    def list(self, owner: str) -> list[Summary]:
+    def list(self, owner: str) -> list[SessionSummary]:
         """The owner's sessions, newest first. A journal that cannot be read is left out and logged."""
         found = []
         for path in self._folder.glob("*.jsonl"):
@@ -159,12 +159,12 @@ class Sessions:
         self._tokens.pop(owner, None)
 
     def model(self, owner: str) -> ModelFacts:
-        return self.minds.facts(owner)
+        return self.picker.facts(owner)
 
     def thinks_with(self, owner: str, id: str) -> Selection:
         """The model of a session, or of a new one where id is "". Raises Problem when there is none."""
         chosen = self.open(id, owner).chosen if id else None
-        return selected(chosen or self.minds.choose(owner, Wish()), self.settings.places.router_url)
+        return selected(chosen or self.picker.choose(owner, Wish()), self.settings.places.router_url)
 
     def think_with(self, owner: str, id: str, model: str, base_url: str, bill_to: str) -> Selection:
         """Choose for a session; the next run thinks with it. Raises Problem for what is not offered."""
@@ -184,11 +184,11 @@ class Sessions:
         id, owner = journal.header.session, journal.header.owner
         folder = self._folder / id
         folder.mkdir(exist_ok=True, mode=0o700)
-        outside = Outside(
+        resources = Resources(
             hub=lambda: Hub(self._token(owner), self.settings.places.hf_endpoint),
-            choose=lambda wish: self.minds.choose(owner, wish),
-            kept=lambda chosen: self.minds.kept(owner, chosen),
-            thinker=lambda chosen: self.minds.thinker(owner, chosen, id),
+            choose=lambda wish: self.picker.choose(owner, wish),
+            kept=lambda chosen: self.picker.kept(owner, chosen),
+            thinker=lambda chosen: self.picker.thinker(owner, chosen, id),
             bill=lambda: Hub(self._token(owner), self.settings.places.hf_endpoint).inference_bill(id),
             writable=lambda: WritableHub(self._token(owner), self.settings.places.hf_endpoint),
             web=self._web,
@@ -202,7 +202,7 @@ class Sessions:
             max_steps=self.settings.max_steps,
         )
         try:
-            session = self._open[id] = Session(journal, folder, outside)
+            session = self._open[id] = Session(journal, folder, resources)
         except BaseException:
             journal.close()  # else nobody could open it until this process ends
             raise
@@ -214,7 +214,7 @@ class Sessions:
         places: dict[str, JobPlace] = {"here": LocalJobs(folder)} if self._at_home(owner) else {}
         return places | {
             "jobs": HubJobs(folder, hub, self._prices, secret),
-            "sandbox": Boxes(folder, hub, self._prices),
+            "sandbox": Sandboxes(folder, hub, self._prices),
             "schedule": Schedules(folder, hub, self._prices, secret),
         }
 
@@ -241,7 +241,7 @@ class Sessions:
             raise _unknown(id)
         return self._folder / f"{id}.jsonl"
 
-    def _summary(self, path: Path) -> Summary:
+    def _summary(self, path: Path) -> SessionSummary:
         stat = path.stat()
         key = (stat.st_mtime_ns, stat.st_size)
         known = self._summaries.get(path.stem)
@@ -258,7 +258,7 @@ def _awaits_bills(path: Path, data: bytes) -> bool:
     return unbilled and paid and path.stat().st_mtime > time.time() - LATELY
 
 
-def _summarised(path: Path) -> Summary:
+def _summarised(path: Path) -> SessionSummary:
     """Title, state and size from the journal's bytes; only two lines of it are parsed, unless something was taken back."""
     lines = path.read_bytes().splitlines()[1:]
     said = [line for line in lines if b'"kind":"user_said"' in line]
@@ -276,7 +276,7 @@ def _summarised(path: Path) -> Summary:
         state = {"answered": "done", "stopped": "stopped"}.get(why, "failed")
     at = Entry.model_validate_json(lines[-1]).at if lines else read_header(path).created
     title = " ".join(title.split())
-    return Summary(path.stem, title[:_TITLE], state or "idle", at, len(lines))
+    return SessionSummary(path.stem, title[:_TITLE], state or "idle", at, len(lines))
 
 
 def _left(lines: list[bytes]) -> tuple[list[bytes], list[bytes]]:

@@ -49,7 +49,7 @@ INTERRUPT_SECONDS = 0.2  # until an interrupt is seen that came just before the 
 LONGEST_LINE = 65_536  # bytes
 
 
-class Screen:
+class Terminal:
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
         self._console = Console(highlight=False, stderr=as_json)  # what a program reads holds no prompts

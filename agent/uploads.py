@@ -12,7 +12,7 @@ from agent.sandbox.files import safe_open
 from tools.problem import Problem
 
 
-class Shelf:
+class Uploads:
     """uploads/ holds the user's files and what was fetched for generated code, jobs/ what jobs left; work/ belongs to generated code."""
 
     def __init__(self, folder: Path) -> None:

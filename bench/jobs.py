@@ -25,7 +25,7 @@ from typing import Any
 
 from agent.jobs import forecast as forecasts
 from agent.jobs.forecast import Terms, estimate, forecast
-from agent.jobs.watchdog import RULES, Rule, Watch
+from agent.jobs.watchdog import RULES, LossWatch, Rule
 from bench import job_stop
 from bench.curves import FAULTS, Curve, record, wanted, warm_up
 from bench.naive import EarlyStopping, NaiveWatch, tqdm_remaining
@@ -90,7 +90,7 @@ def main() -> int:
 
 class _Ours:
     def __init__(self, timeout: float, total: float | None) -> None:
-        self._watch = Watch(Terms(PRICE, timeout), total_steps=total)
+        self._watch = LossWatch(Terms(PRICE, timeout), total_steps=total)
         self._reader = MetricReader()
 
     def line(self, at: float, text: str) -> list[tuple[str, float]]:

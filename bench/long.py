@@ -24,7 +24,7 @@ import psutil
 
 from agent.events import Compacted, DemandsSet, Event, Guarded, StepStarted, UserSaid
 from agent.journal import Header, Journal
-from agent.journal_writer import Scribe
+from agent.journal_writer import JournalWriter
 from agent.loop.coder import Coder
 from agent.loop.memory import Memory
 from agent.loop.toolbox import DeskTool
@@ -145,11 +145,11 @@ class Meter:
 def work(folder: Path, base_url: str, meter: Meter) -> str:
     (folder / "work").mkdir()
     journal = Journal(folder / "s.jsonl", Header(session="session", owner="local", created=0.0))
-    scribe = Scribe(journal)
+    writer = JournalWriter(journal)
 
     def emit(event: Event) -> None:
         meter.take(event)
-        scribe.emit(event)
+        writer.emit(event)
 
     stubs = [ToolStub(tool.__name__) for tool in TOOLS]
     with Executor(folder, lambda call: None, stubs, lambda text: None) as executor:
@@ -169,7 +169,7 @@ def work(folder: Path, base_url: str, meter: Meter) -> str:
             max_steps=STEPS + 1,
         )
         answer = coder.run_to_end()
-    scribe.flush()
+    writer.flush()
     journal.close()
     return answer
 

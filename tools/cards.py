@@ -77,7 +77,7 @@ class PlanMade(Value):
     todos: tuple[Todo, ...]
 
 
-class KeptFile(Value):
+class OutputFile(Value):
     """A file that a job left, below the job's own folder."""
 
     path: str

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, overload
 
-from tools.cards import Answer, Card, Delete, Demand, KeptFile, Question, Spend
+from tools.cards import Answer, Card, Delete, Demand, OutputFile, Question, Spend
 from tools.problem import Problem, Refused, Stopped
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class JobEnd:
     files: tuple[str, ...]
     message: str = ""
     outputs: str = ""  # where else it left something: a bucket's folder
-    left: tuple[KeptFile, ...] = ()  # the files there, as far as they are listed
+    left: tuple[OutputFile, ...] = ()  # the files there, as far as they are listed
 
 
 class Contract(Protocol):

@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Page:
+class WebPage:
     """What a URL answered. url is the last one after redirects; body is whole, never cut."""
 
     url: str
@@ -82,11 +82,11 @@ class _Cache:
 
     seconds: float
     bytes_in_all: int
-    _pages: OrderedDict[str, tuple[float, Page]] = field(default_factory=OrderedDict)
+    _pages: OrderedDict[str, tuple[float, WebPage]] = field(default_factory=OrderedDict)
     _bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def get(self, key: str) -> Page | None:
+    def get(self, key: str) -> WebPage | None:
         with self._lock:
             at, page = self._pages.get(key, (0.0, None))
             if page is None or time.monotonic() - at > self.seconds:
@@ -94,7 +94,7 @@ class _Cache:
             self._pages.move_to_end(key)
             return page
 
-    def put(self, key: str, page: Page) -> None:
+    def put(self, key: str, page: WebPage) -> None:
         if len(page.body) > self.bytes_in_all // 4:
             return
         with self._lock:
@@ -167,7 +167,7 @@ class Web:
         anywhere: bool = False,
         fresh: bool = False,
         check: Callable[[], None] = lambda: None,
-    ) -> Page:
+    ) -> WebPage:
         """Read a URL to its end; any status but 429 is returned for the caller to judge.
 
         anywhere: also hosts that are not among the places, by https and at public addresses only.
@@ -202,7 +202,7 @@ class Web:
         except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL, UnicodeError, ValueError) as error:
             raise Problem(f"The webhook could not be reached ({type(error).__name__}).", "Check WEBHOOK_URL.") from None
 
-    async def _get(self, url: str, accept: str, limit_bytes: int, anywhere: bool) -> Page:
+    async def _get(self, url: str, accept: str, limit_bytes: int, anywhere: bool) -> WebPage:
         host = urlsplit(url).hostname or ""
         for last in (False, True):
             self._refuse_while_throttled(host)
@@ -224,7 +224,7 @@ class Web:
             at = time.strftime("%H:%M:%S", time.gmtime(until))
             raise Problem(f"{host} is throttled until {at} UTC.", "Use another source, or try again after that.")
 
-    async def _follow(self, url: str, accept: str, limit_bytes: int, anywhere: bool) -> Page:
+    async def _follow(self, url: str, accept: str, limit_bytes: int, anywhere: bool) -> WebPage:
         host = urlsplit(url).hostname or ""
         try:
             async with asyncio.timeout(SECONDS_IN_ALL):
@@ -239,7 +239,7 @@ class Web:
         except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError, zlib.error) as error:
             raise Problem(f"{host} could not be read ({type(error).__name__}).", "Try another source.") from None
 
-    async def _ask(self, url: str, accept: str, limit_bytes: int, anywhere: bool) -> Page:
+    async def _ask(self, url: str, accept: str, limit_bytes: int, anywhere: bool) -> WebPage:
         request = await self._request(url, accept, anywhere)
         response = await self._client.send(request, stream=True)
         try:
@@ -253,7 +253,7 @@ class Web:
                     raise Problem(f"{url} is larger than {size}.", "Use another source, or a smaller file.")
         finally:
             await response.aclose()
-        return Page(url, response.status_code, headers, bytes(body))
+        return WebPage(url, response.status_code, headers, bytes(body))
 
     async def _request(self, url: str, accept: str, anywhere: bool) -> httpx2.Request:
         """Judge the URL, and pin a foreign host to the address that was judged, so that a second lookup cannot differ."""

@@ -13,7 +13,7 @@ from agent.demands.rules import pinned_budget, violations
 from agent.events import ApprovalAnswered
 from agent.money.books import Books
 from agent.money.ledger import Ledger, cost_and_free, fits, limit_for
-from agent.resources import Outside
+from agent.resources import Resources
 from tools.cards import Answer, Request, Spend
 from tools.jobs import cron
 from tools.money import usd
@@ -23,16 +23,16 @@ R = TypeVar("R", bound=Request)
 
 
 class Consents:
-    def __init__(self, session: str, outside: Outside, books: Books, approvals: Approvals, pinned: Pinned) -> None:
-        self._session, self._outside, self._books = session, outside, books
+    def __init__(self, session: str, resources: Resources, books: Books, approvals: Approvals, pinned: Pinned) -> None:
+        self._session, self._resources, self._books = session, resources, books
         self._approvals, self._pinned = approvals, pinned
 
     def get(self, call: str, request: R, stop: threading.Event) -> tuple[Answer, R]:
         """The answer, and the request as agreed. Waits for a person; raises Stopped, and Refused for what is pinned."""
         pinned = self._pinned
-        verdict = judge(request, self._outside.approve, self._books.ledger, pinned.demands, pinned.made)
+        verdict = judge(request, self._resources.approve, self._books.ledger, pinned.demands, pinned.made)
         if verdict.do == "ask":
-            self._outside.notices.asked(self._session, request)
+            self._resources.notices.asked(self._session, request)
             said: ApprovalAnswered = self._approvals.ask(call, request, stop)
             self._tell_what_was_missing(said)
         else:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 from agent.demands.heard import found
-from agent.demands.script import Script, read_script, strings
+from agent.demands.script import ScriptFacts, read_script, strings
 from agent.events import DemandsSet, Entry
 from tools.cards import Demand, Request, Spend
 
@@ -117,7 +117,7 @@ def made_by(request: Request) -> set[str]:
     return read_script(request.script, request.env).outputs if isinstance(request, Spend) else set()
 
 
-def _of_names(demands: list[Demand], script: Script, kind: str) -> list[str]:
+def _of_names(demands: list[Demand], script: ScriptFacts, kind: str) -> list[str]:
     named = script.models if kind == "model" else script.datasets
     wanted = [demand for demand in demands if demand.rule == "must"]
     broken = [
@@ -142,7 +142,7 @@ def _of_names(demands: list[Demand], script: Script, kind: str) -> list[str]:
     return broken
 
 
-def _of_method(demands: list[Demand], script: Script) -> list[str]:
+def _of_method(demands: list[Demand], script: ScriptFacts) -> list[str]:
     broken = []
     for demand in demands:
         used = demand.value in script.methods or (demand.value == "lora" and "qlora" in script.methods)
@@ -182,7 +182,7 @@ def _tightest(demands: Iterable[Demand]) -> Demand | None:
     return min((demand for demand in demands if demand.value.isdecimal()), key=lambda d: int(d.value), default=None)
 
 
-def _of_licence(demands: list[Demand], script: Script, licences: Mapping[str, str]) -> list[str]:
+def _of_licence(demands: list[Demand], script: ScriptFacts, licences: Mapping[str, str]) -> list[str]:
     declared = [(licence, f"It declares the licence {licence}") for licence in sorted(script.licences)]
     known = [
         (licences[name].lower(), f"{name} is under {licences[name]}")
@@ -199,7 +199,7 @@ def _of_licence(demands: list[Demand], script: Script, licences: Mapping[str, st
     return broken
 
 
-def _of_privacy(demands: list[Demand], script: Script, request: Request) -> list[str]:
+def _of_privacy(demands: list[Demand], script: ScriptFacts, request: Request) -> list[str]:
     broken = []
     for demand in demands:
         said = f"and the user said “{demand.text}”."
@@ -212,16 +212,16 @@ def _of_privacy(demands: list[Demand], script: Script, request: Request) -> list
     return broken
 
 
-def _kept_private(script: Script) -> bool:
+def _kept_private(script: ScriptFacts) -> bool:
     """One place says that the repository is private, and none that it is not."""
     said = [private for _, private in script.published if private is not None]
     return bool(said) and all(said)
 
 
-def _declared(request: Request) -> Script:
+def _declared(request: Request) -> ScriptFacts:
     """A request that says itself what it is about."""
     facts = request.model_dump()
-    script = Script()
+    script = ScriptFacts()
     for name in ("base_models", "base_model", "models"):
         script.models |= _names_of(facts.get(name))
     for name in ("datasets", "dataset"):

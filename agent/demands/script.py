@@ -54,7 +54,7 @@ LONGEST = 20_000  # characters of one string that are read: sums of strings may 
 
 
 @dataclass
-class Script:
+class ScriptFacts:
     """Names as they are written. published: (call, private) with None for private where nothing is said of it."""
 
     models: set[str] = field(default_factory=set)
@@ -73,10 +73,10 @@ class Script:
         return self.models | self.datasets | self.others
 
 
-def read_script(text: str, env: Mapping[str, str] | None = None) -> Script:
+def read_script(text: str, env: Mapping[str, str] | None = None) -> ScriptFacts:
     """Never raises: of a script that is no Python, all its quoted strings are read."""
     env = env or {}
-    script = Script()
+    script = ScriptFacts()
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -84,7 +84,7 @@ def read_script(text: str, env: Mapping[str, str] | None = None) -> Script:
             _take_text(script, quoted[0] or quoted[1])
         return script
     try:
-        _Reader(script, env).read(tree)
+        _ScriptReader(script, env).read(tree)
     except RecursionError:
         script.unreadable |= {"model", "dataset"}
     for name, value in env.items():
@@ -95,8 +95,8 @@ def read_script(text: str, env: Mapping[str, str] | None = None) -> Script:
     return script
 
 
-class _Reader:
-    def __init__(self, script: Script, env: Mapping[str, str]) -> None:
+class _ScriptReader:
+    def __init__(self, script: ScriptFacts, env: Mapping[str, str]) -> None:
         self._script, self._env = script, env
         self._known: dict[str, str | None] = {}  # variables with one value; None: several
         self._docs: set[int] = set()
@@ -263,7 +263,7 @@ class _Reader:
             self._script.published.append(("command line", "--private" in text or None))
 
 
-def _take_option(script: Script, name: str, value: str) -> None:
+def _take_option(script: ScriptFacts, name: str, value: str) -> None:
     word = name.lower().replace("-", "_")
     if word in _MODEL_WORDS or word == "model":
         _take_name(script, "model", value.strip("'\""))
@@ -271,7 +271,7 @@ def _take_option(script: Script, name: str, value: str) -> None:
         _take_name(script, "dataset", value.strip("'\""))
 
 
-def _take_name(script: Script, kind: str, text: str) -> None:
+def _take_name(script: ScriptFacts, kind: str, text: str) -> None:
     if not text or text.startswith((".", "/", "~")) or text.split("/")[0].lower() in _FOLDERS:
         return
     if kind == "dataset" and re.fullmatch(r"json|csv|parquet|text|imagefolder|audiofolder|arrow|webdataset", text):
@@ -279,7 +279,7 @@ def _take_name(script: Script, kind: str, text: str) -> None:
     (script.models if kind == "model" else script.datasets).add(text)
 
 
-def _take_text(script: Script, text: str) -> None:
+def _take_text(script: ScriptFacts, text: str) -> None:
     if not text:
         return
     script.texts.add(text)
@@ -290,7 +290,7 @@ def _take_text(script: Script, text: str) -> None:
         script.licences.add(licence.lower())
 
 
-def strings(script: Script) -> Iterator[str]:
+def strings(script: ScriptFacts) -> Iterator[str]:
     """Everything that the script could name something with."""
     yield from script.texts
     yield from script.names

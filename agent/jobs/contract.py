@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from agent.jobs.jobs import Jobs
 
 
-class Contract:
+class JobContract:
     """Consent to one Spend: what tools.desk.Contract promises."""
 
     def __init__(self, jobs: Jobs, call: str, request: Spend, stop: threading.Event) -> None:

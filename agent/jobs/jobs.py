@@ -26,7 +26,7 @@ from agent.events import (
     Noticed,
 )
 from agent.jobs.bills import LATELY, PAUSES, JobBills
-from agent.jobs.contract import Contract
+from agent.jobs.contract import JobContract
 from agent.jobs.dry_runs import foreseen
 from agent.jobs.job import SessionJob
 from agent.jobs.outputs import tell_left
@@ -37,8 +37,8 @@ from agent.jobs.usage import tell_usage
 from agent.money.ledger import Ledger, over_budget
 from tools.cards import Foreseen, Spend
 from tools.jobs import cron
-from tools.jobs.kept import Kept
 from tools.jobs.metrics import MetricReader, Point
+from tools.jobs.outputs import Outputs
 from tools.jobs.place import JobPlace, JobRow, JobState, Machine, MaybeStarted
 from tools.jobs.prices import Prices
 from tools.problem import Problem, Refused
@@ -81,8 +81,8 @@ class Jobs:
 
     # --- starting ---
 
-    def contract(self, call: str, request: Spend, stop: threading.Event) -> Contract:
-        return Contract(self, call, request, stop)
+    def contract(self, call: str, request: Spend, stop: threading.Event) -> JobContract:
+        return JobContract(self, call, request, stop)
 
     def submit(self, call: str, request: Spend) -> SessionJob:
         """Reserve and start, once per call."""
@@ -281,9 +281,9 @@ class Jobs:
     def foresee(self, job: str, request: Spend) -> Foreseen:
         return foreseen(self._past(), job, self._known(job).request, request)
 
-    def kept(self, job: str) -> Kept:
+    def outputs(self, job: str) -> Outputs:
         known = self._known(job)
-        return known.place.kept(job, known.label, known.request)
+        return known.place.outputs(job, known.label, known.request)
 
     def wait(self, job: str, seconds: float) -> bool:
         return self._known(job).done.wait(seconds)

@@ -17,7 +17,7 @@ def tell_left(job: SessionJob, emit: Callable[[Event], None]) -> None:
     if not job.request.outputs or job.left is not None:
         return
     try:
-        left = job.place.kept(job.job, job.label, job.request).files()
+        left = job.place.outputs(job.job, job.label, job.request).files()
         told = JobLeft(
             job=job.job, url=left.url, folder=left.folder, files=left.files, rest=left.rest, whole=left.whole
         )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from agent.events import Entry, Event, JobAlarm, JobAlerted, JobForecast, JobLogged, JobMeasured, JobSubmitted
 from agent.jobs.forecast import Terms
 from agent.jobs.sources import POSITIONS, Source, Sources
-from agent.jobs.watchdog import Alarm, Watch
+from agent.jobs.watchdog import Alarm, LossWatch
 from tools.cards import Spend
 from tools.jobs.metrics import Alert, Found, MetricReader, Point
 from tools.jobs.noise import marked
@@ -130,15 +130,15 @@ class JobWatch:
         return told
 
 
-def _watch(request: Spend) -> Watch:
+def _watch(request: Spend) -> LossWatch:
     """With what a dry run on the same machines has said. Of a schedule it said it of each run, and only all are watched."""
     terms = Terms(request.price_micro_usd_per_hour * request.nodes, request.timeout_seconds)
     dry_run = request.foreseen
     if request.schedule:
-        return Watch(terms)
+        return LossWatch(terms)
     if dry_run is None or dry_run.seconds_low is None:
-        return Watch(terms, total_steps=request.steps or None)
-    return Watch(
+        return LossWatch(terms, total_steps=request.steps or None)
+    return LossWatch(
         terms,
         total_steps=request.steps,
         dry_run_steps_per_second=dry_run.steps_per_second,

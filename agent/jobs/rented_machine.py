@@ -8,8 +8,8 @@ from collections.abc import Callable
 from agent.events import MoneyReleased, MoneySettled
 from agent.money.books import Books
 from agent.money.ledger import Ledger, over_budget
-from agent.resources import Outside
-from agent.sandbox.remote import Consent, Machine
+from agent.resources import Resources
+from agent.sandbox.remote import Consent, RentedMachine
 from tools import machines
 from tools.cards import Answer, Spend
 from tools.problem import Refused
@@ -19,7 +19,7 @@ HOLD = "machine-"  # begins the name of a hold for such a machine
 
 def renting(
     session: str,
-    outside: Outside,
+    resources: Resources,
     books: Books,
     ask: Callable[[Spend], tuple[Answer, Spend]],
     reserve: Callable[[str, int], Ledger | None],
@@ -27,13 +27,13 @@ def renting(
     """What the executor calls when it needs a machine. ask: put the card before the user. reserve: as Consents does."""
 
     def consent() -> Consent:
-        answer, agreed = ask(machines.proposal(outside.prices))
+        answer, agreed = ask(machines.proposal(resources.prices))
         if answer.verdict == "no":
             why = f": {answer.reason}" if answer.reason else ""
             raise Refused(f"No machine was rented to run code in{why}.", "Allow it, or work without code.")
         return Consent(agreed.timeout_seconds, lambda: start(agreed))
 
-    def start(agreed: Spend) -> Machine:
+    def start(agreed: Spend) -> RentedMachine:
         hold = f"{HOLD}{books.ledger.reservations + 1}"
         short = reserve(hold, agreed.hold_micro_usd)
         if short is not None:
@@ -46,7 +46,7 @@ def renting(
             books.emit(MoneySettled(hold=hold, micro_usd=min(cost, agreed.hold_micro_usd), source="run time and price"))
 
         try:
-            return machines.start(outside.writable(), agreed, session, ended=ended)
+            return machines.start(resources.writable(), agreed, session, ended=ended)
         except BaseException:
             books.emit(MoneyReleased(hold=hold))
             raise

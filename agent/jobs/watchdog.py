@@ -88,7 +88,7 @@ class _Series:
             self.steps, self.values = self.steps[::2], self.values[::2]
 
 
-class Watch:
+class LossWatch:
     """Watches one job. Feed it what the log holds as it comes (read) and, now and then, the time alone (tick).
 
     elapsed: seconds since the job began, by one clock; the times of the journal's entries serve, so that a watch can

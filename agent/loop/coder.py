@@ -28,7 +28,7 @@ from agent.events import (
 )
 from agent.loop import observations
 from agent.loop.compaction import Context, Messages
-from agent.loop.guards import Plan, Repetition, Replies, Verdict
+from agent.loop.guards import GuardVerdict, Plan, Repetition, Replies
 from agent.loop.memory import Memory
 from agent.loop.parsing import parse_reply
 from agent.loop.think_tags import Thinking
@@ -37,7 +37,7 @@ from agent.loop.toolbox import DeskTool
 from agent.loop.window import Window
 from agent.models.deltas import Thinker, Waiting
 from agent.models.faults import TooLong
-from agent.models.router import Cancel, Done, Reasoning, Restarted, Text, ToolCall, Usage, plain_messages
+from agent.models.router import Cancel, Done, NativeCall, Reasoning, Restarted, Text, Usage, plain_messages
 from agent.sandbox.host import Executor, StepResult
 from agent.sandbox.levels import RUNS_CODE
 from tools.problem import Problem, Stopped
@@ -275,7 +275,7 @@ class Coder(CodeAgent):
         self._apply(step, "cut_off" if cut else "empty_reply", verdict)
         return _Acted(text, text)
 
-    def _note_native(self, step: int, calls: Sequence[ToolCall], said: str) -> None:
+    def _note_native(self, step: int, calls: Sequence[NativeCall], said: str) -> None:
         """A model that does not keep to the form it was asked for is understood all the same; once a run it is said."""
         if calls and not self._native and "<code>" not in said:
             self._native = True
@@ -296,13 +296,13 @@ class Coder(CodeAgent):
             acted = self._warned(step, "unfinished_plan", verdict, acted)
         return acted
 
-    def _warned(self, step: int, guard: str, verdict: Verdict | None, acted: _Acted) -> _Acted:
+    def _warned(self, step: int, guard: str, verdict: GuardVerdict | None, acted: _Acted) -> _Acted:
         self._apply(step, guard, verdict)
         if not verdict:
             return acted
         return replace(acted, observation="\n".join(filter(None, (acted.observation, verdict.model))))
 
-    def _apply(self, step: int, guard: str, verdict: Verdict | None) -> None:
+    def _apply(self, step: int, guard: str, verdict: GuardVerdict | None) -> None:
         """Tell the user; end the run if that is the verdict."""
         if not verdict:
             return

@@ -20,7 +20,7 @@ _ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GuardVerdict:
     """did: as in Guarded. user: one sentence for the person; model: what the agent reads; both "" when all is well."""
 
     did: Literal["hint", "retry", "end"]
@@ -44,7 +44,7 @@ class Repetition:
     _seen: list[str] = field(default_factory=list)
     _round: int = 0  # steps in a round of the episode that is on; 0: none is
 
-    def take(self, code: str, result: str) -> Verdict | None:
+    def take(self, code: str, result: str) -> GuardVerdict | None:
         sign = signature(code, result)
         if self._round and sign != self._seen[-self._round]:
             self._seen, self._round = [], 0
@@ -59,17 +59,17 @@ class Repetition:
             what = f"The same code gave the same result {SAME} times"
         else:
             what = f"The last {self._round} steps came a second time, with the same results"
-        return Verdict(
+        return GuardVerdict(
             "hint",
             f"{what}; the agent was told to do something else.",
             f"({what}. Repeating it again will not help: read what it says, then do something different. If nothing is "
             "left to try, say what stands in the way and ask the user, or give your answer as far as it goes.)",
         )
 
-    def _enough(self, sign: str) -> Verdict | None:
+    def _enough(self, sign: str) -> GuardVerdict | None:
         if Counter(self._seen)[sign] < ENOUGH:
             return None
-        return Verdict("end", f"The agent repeated itself: the same step gave the same result {ENOUGH} times.")
+        return GuardVerdict("end", f"The agent repeated itself: the same step gave the same result {ENOUGH} times.")
 
 
 def _round_of(seen: Sequence[str]) -> int:
@@ -89,13 +89,13 @@ class Plan:
 
     _nudges: int = 0
 
-    def ask(self, open_items: Sequence[str]) -> Verdict | None:
+    def ask(self, open_items: Sequence[str]) -> GuardVerdict | None:
         if not open_items or self._nudges == NUDGES:
             return None
         self._nudges += 1
         count = f"{len(open_items)} item{'s' if len(open_items) > 1 else ''}"
         items = "\n".join(f"- {text}" for text in open_items)
-        return Verdict(
+        return GuardVerdict(
             "hint",
             f"The agent wanted to answer with {count} of its plan open, and was asked to go on.",
             f"(Your plan still has {count} open:\n{items}\nYour answer was not given to the user yet. Go on with the "
@@ -116,25 +116,25 @@ class Replies:
         """Replies were cut off more than once in a row: a larger budget is worth a try."""
         return self._cut > 1
 
-    def take(self, *, empty: bool, cut: bool) -> Verdict | None:
+    def take(self, *, empty: bool, cut: bool) -> GuardVerdict | None:
         self._cut = self._cut + 1 if cut else 0
         self._empty = self._empty + 1 if empty and not cut else 0
         if cut:
             return self._cut_off()
         return self._was_empty() if empty else None
 
-    def _cut_off(self) -> Verdict:
+    def _cut_off(self) -> GuardVerdict:
         if self._cut == CUT_OFFS:
             text = f"{CUT_OFFS} replies in a row were cut off at the server's length limit."
-            return Verdict("end", text)
-        return Verdict(
+            return GuardVerdict("end", text)
+        return GuardVerdict(
             "hint",
             "The reply was cut off at the server's length limit; nothing of it ran, and the agent was told to be shorter.",
             "Your reply was cut off at the server's length limit, and nothing of it ran. Write a shorter step: less "
             "thought, and long files in several steps.",
         )
 
-    def _was_empty(self) -> Verdict:
+    def _was_empty(self) -> GuardVerdict:
         if self._empty == EMPTY_REPLIES:
-            return Verdict("end", f"The model gave {EMPTY_REPLIES} empty replies in a row.")
-        return Verdict("retry", "The model's reply was empty; it was asked again.")
+            return GuardVerdict("end", f"The model gave {EMPTY_REPLIES} empty replies in a row.")
+        return GuardVerdict("retry", "The model's reply was empty; it was asked again.")

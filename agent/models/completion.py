@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from agent.models.deltas import Done, Reasoning, Text, ToolCall, Usage
+from agent.models.deltas import Done, NativeCall, Reasoning, Text, Usage
 
 MAX_REPLY = 4_000_000  # characters of text, reasoning and arguments in one reply
 MAX_CALLS = 64
@@ -53,7 +53,7 @@ class Completion:
         return self._usage if self._size or self._usage != Usage() else None
 
     def done(self, provider: str) -> Done:
-        calls = tuple(ToolCall(name, "".join(pieces)) for name, pieces in self._calls.values() if name)
+        calls = tuple(NativeCall(name, "".join(pieces)) for name, pieces in self._calls.values() if name)
         return Done(self.finish_reason or "stop", self._usage, provider, calls)
 
     def _take_calls(self, calls: object) -> None:

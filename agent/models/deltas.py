@@ -56,7 +56,7 @@ class Broken:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolCall:
+class NativeCall:
     """A call in the provider's own form. arguments is what the model wrote, JSON if it kept to the rules."""
 
     name: str
@@ -70,7 +70,7 @@ class Done:
     finish_reason: str
     usage: Usage = Usage()
     provider: str = ""
-    tool_calls: tuple[ToolCall, ...] = ()
+    tool_calls: tuple[NativeCall, ...] = ()
 
 
 Delta = Text | Reasoning | Broken | Restarted | Waiting | Done

@@ -252,7 +252,7 @@ class EmbeddedModel(Model):
 
 
 @dataclass(frozen=True)
-class Offer:
+class EmbeddedOffer:
     """What can be shown where a model is chosen."""
 
     name: str
@@ -278,7 +278,7 @@ def _window(name: str) -> int | None:
     return ready.window if ready else weights.LARGEST_WINDOW if name == DEFAULT_MODEL else None
 
 
-def offer(environ: Mapping[str, str] = os.environ) -> Offer | None:
+def offer(environ: Mapping[str, str] = os.environ) -> EmbeddedOffer | None:
     """The embedded model as it can be had here; None, and why_not, when it cannot. Loads no model."""
     if why_not():
         return None
@@ -290,7 +290,7 @@ def offer(environ: Mapping[str, str] = os.environ) -> Offer | None:
         note = "Slow without a GPU: some tokens per second for a small model, minutes per step for a larger one."
     else:
         note = "Not measured yet."
-    return Offer(name, device, window, note, default=device != "CPU")
+    return EmbeddedOffer(name, device, window, note, default=device != "CPU")
 
 
 def prepare(environ: Mapping[str, str] = os.environ) -> None:

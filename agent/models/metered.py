@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 from agent.events import MoneyReleased, MoneySettled
 from agent.models.deltas import Broken, Cancel, Delta, Done, NotAsked, Reasoning, Restarted, Text, Thinker, Usage
-from agent.models.prices import Prices
 from agent.models.router import plain_messages
 from agent.money.books import Books
 from tools.cards import Answer, RaiseCap
@@ -33,11 +32,27 @@ BY_USAGE = "usage and list price"
 CUT_SHORT = "worst case: the app ended during the call"
 
 
+@dataclass(frozen=True)
+class TokenPrices:
+    """Whole micro-dollars per million tokens."""
+
+    input: int
+    output: int
+    cached: int | None = None  # of input tokens read from the provider's cache; None: they cost the full price
+
+    def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> int:
+        """Micro-dollars, rounded up."""
+        cached = min(cached_tokens, input_tokens)
+        cached_price = self.input if self.cached is None else self.cached
+        in_millionths = (input_tokens - cached) * self.input + cached * cached_price + output_tokens * self.output
+        return -(-in_millionths // 1_000_000)
+
+
 class CapReached(Exception):
     """The next call does not fit under the cap, and nobody raised it."""
 
 
-class OtherPurse(Protocol):
+class SecondPayer(Protocol):
     """Who pays beside the session's own limit: the owner of the Space for a visitor, for example."""
 
     def reserve(self, hold: str, micro_usd: int) -> None: ...  # raises Problem when it does not fit
@@ -48,7 +63,7 @@ class Purse:
     """The session's money for thinking. At the cap it asks for a new one, with one card whoever else waits."""
 
     def __init__(
-        self, books: Books, ask: Callable[[RaiseCap], tuple[Answer, RaiseCap]], other: OtherPurse | None = None
+        self, books: Books, ask: Callable[[RaiseCap], tuple[Answer, RaiseCap]], other: SecondPayer | None = None
     ) -> None:
         self._books, self._ask, self._other = books, ask, other
         self._asking = threading.Lock()
@@ -130,7 +145,7 @@ class Metered:
     def __init__(
         self,
         model: Thinker,
-        prices: Prices,
+        prices: TokenPrices,
         purse: Purse,
         window: int | None = None,
         counted: Counted | None = None,
@@ -205,7 +220,7 @@ class Metered:
 class _Call:
     """One attempt at a time: held, then settled or released, once."""
 
-    def __init__(self, purse: Purse, prices: Prices, text: str, most: int, model: str) -> None:
+    def __init__(self, purse: Purse, prices: TokenPrices, text: str, most: int, model: str) -> None:
         self._purse, self._prices, self._most, self._model = purse, prices, most, model
         self._input = len(text.encode()) // BYTES_PER_TOKEN + 1
         self._hold = ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agent.settings import Settings
-from tools.hub.hub import Account
+from tools.hub.hub import HubAccount
 from tools.problem import Problem
 
 
@@ -22,7 +22,7 @@ class Payer:
     note: str = ""
 
 
-def payers(account: Account) -> tuple[Payer, ...]:
+def payers(account: HubAccount) -> tuple[Payer, ...]:
     """Who can pay for this account: the user, who is the default, then its organizations that pay, by name."""
     note = "" if account.can_pay else "Only the free credit of the month, and credit bought in advance."
     user = Payer(account.name, "", account.plan, note=note)
@@ -57,7 +57,7 @@ Whose = Literal["user", "owner", "nobody"]
 def whose_token(lent: str, settings: Settings) -> Whose:
     """Whose Hugging Face token a session thinks with. lent: the user's own, signed in with, pasted or of the machine, or "".
 
-    "owner": HF_TOKEN of an app whose owner lets strangers think with it; every call is then held in the OwnerPurse
+    "owner": HF_TOKEN of an app whose owner lets strangers think with it; every call is then held in the VisitorCaps
     first, and the token goes to the router alone, never to the Hub.
     """
     if lent:

@@ -12,12 +12,12 @@ from agent.models.choices import Choices
 from agent.models.deltas import Thinker
 from agent.models.embedded import EmbeddedModel
 from agent.models.listing import Chosen
-from agent.models.metered import OtherPurse
+from agent.models.metered import SecondPayer
 from agent.models.own_servers import Offer, OwnModel, window_of
 from agent.models.payers import whose_token
 from agent.models.router import RouterModel
 from agent.models.selection import Selection
-from agent.models.visitor_caps import OwnerPurse
+from agent.models.visitor_caps import VisitorCaps
 from agent.settings import DEFAULT_MODEL, Settings
 from tools.problem import Problem
 from tools.web import Web
@@ -42,13 +42,13 @@ class ModelFacts:
     missing: str  # one sentence: what is missing and how to add it; "" when ready
 
 
-class Minds:
+class Picker:
     """For all sessions of the app; safe for all threads. token_of: an owner's own Hugging Face token, or ""."""
 
     def __init__(self, settings: Settings, web: Web, token_of: Callable[[str], str]) -> None:
         self._settings, self._token_of = settings, token_of
         self.choices = Choices(settings, Catalogue(web), token_of)
-        self._purse = OwnerPurse(settings.data_dir, settings.owner_cap_per_visitor, settings.owner_cap_per_day)
+        self._purse = VisitorCaps(settings.data_dir, settings.owner_cap_per_visitor, settings.owner_cap_per_day)
 
     def facts(self, owner: str) -> ModelFacts:
         """The default model, without asking anybody for it."""
@@ -121,7 +121,7 @@ class Minds:
         same = not settings.model_base_url and _bare(default or chosen.model) == _bare(chosen.model)
         return chosen if on_router and same and may else self.choose(owner, Wish())
 
-    def thinker(self, owner: str, chosen: ModelChosen, session: str) -> tuple[Thinker, OtherPurse | None]:
+    def thinker(self, owner: str, chosen: ModelChosen, session: str) -> tuple[Thinker, SecondPayer | None]:
         """The model to ask, and who pays beside the session's own limit. The Hugging Face token goes to the router alone."""
         settings = self._settings
         if chosen.base_url == EMBEDDED:
@@ -174,7 +174,7 @@ class Minds:
 class _Share:
     """A visitor's share of the owner's money, as the session's purse sees it."""
 
-    purse: OwnerPurse
+    purse: VisitorCaps
     visitor: str
     session: str
 

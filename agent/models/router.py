@@ -21,11 +21,11 @@ from smolagents.models import (
     get_tool_json_schema,
 )
 
-from agent.models.deltas import Broken, Cancel, Delta, Done, NotAsked, Reasoning, Restarted, Text, ToolCall, Usage
+from agent.models.deltas import Broken, Cancel, Delta, Done, NativeCall, NotAsked, Reasoning, Restarted, Text, Usage
 from agent.models.endpoint import Endpoint, Failed, wire
 from tools.problem import Problem, Stopped
 
-__all__ = ["Cancel", "Delta", "Done", "Reasoning", "Restarted", "RouterModel", "Text", "ToolCall", "Usage"]
+__all__ = ["Cancel", "Delta", "Done", "NativeCall", "Reasoning", "Restarted", "RouterModel", "Text", "Usage"]
 
 _ROLES = {"tool-call": "assistant", "tool-response": "user"}  # smolagents' own roles
 _Inbox = SimpleQueue[list[Delta] | BaseException]

@@ -33,7 +33,7 @@ class _Hold:
 
 
 @dataclass
-class _Known:
+class _Tally:
     """What was read of the file so far. inode: of the file, 0 before any."""
 
     inode: int = 0
@@ -51,7 +51,7 @@ class _Known:
             self.used = {of: sum for of, sum in self.used.items() if of[0] >= before}
 
 
-class OwnerPurse:
+class VisitorCaps:
     """The owner's money for visitors. Whole micro-dollars; safe for threads and processes. clock: Unix time.
 
     per_visitor: the most for one visitor on one UTC day; per_day: the most for all together.
@@ -60,7 +60,7 @@ class OwnerPurse:
     def __init__(self, data_dir: Path, per_visitor: int, per_day: int, clock: Callable[[], float] = time.time) -> None:
         self._path = data_dir / FILE
         self._per_visitor, self._per_day, self._clock = per_visitor, per_day, clock
-        self._known = _Known()
+        self._known = _Tally()
         self._lock = threading.Lock()
 
     def free(self, visitor: str) -> int:
@@ -112,15 +112,15 @@ class OwnerPurse:
     def _day(at: float) -> str:
         return time.strftime("%Y-%m-%d", time.gmtime(at))
 
-    def _free(self, known: _Known, visitor: str, day: str) -> int:
+    def _free(self, known: _Tally, visitor: str, day: str) -> int:
         own = self._per_visitor - known.used.get((day, visitor), 0)
         return max(0, min(own, self._per_day - known.used.get((day, ""), 0)))
 
-    def _all_used(self, known: _Known, day: str, micro_usd: int) -> bool:
+    def _all_used(self, known: _Tally, day: str, micro_usd: int) -> bool:
         return micro_usd > self._per_day - known.used.get((day, ""), 0)
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[int, _Known]]:
+    def _opened(self) -> Iterator[tuple[int, _Tally]]:
         """The file, locked against threads and processes, and what all its lines say."""
         with self._lock:
             try:
@@ -140,7 +140,7 @@ class OwnerPurse:
         """Read the lines that were added since. A torn last one was never granted, and is cut off."""
         stat = os.fstat(file)
         if stat.st_ino != self._known.inode or stat.st_size < self._known.offset:
-            self._known = _Known(inode=stat.st_ino)
+            self._known = _Tally(inode=stat.st_ino)
         known = self._known
         added = os.pread(file, stat.st_size - known.offset, known.offset)
         whole = added.rfind(b"\n") + 1
@@ -152,7 +152,7 @@ class OwnerPurse:
                 _take(known, json.loads(line))
             except (ValueError, KeyError, TypeError, RecursionError):
                 number = known.lines + 1
-                self._known = _Known()
+                self._known = _Tally()
                 raise Problem(
                     f"Line {number} of {FILE} is damaged.", "Its owner must mend or remove the file."
                 ) from None
@@ -161,7 +161,7 @@ class OwnerPurse:
         known.forget(before=self._day(self._clock() - 86_400))
 
 
-def _take(known: _Known, line: dict[str, Any]) -> None:
+def _take(known: _Tally, line: dict[str, Any]) -> None:
     """Fold one line in. Raises KeyError, TypeError or ValueError when it makes no sense."""
     kind, hold, micro_usd = line["kind"], line["hold"], line["micro_usd"]
     if type(micro_usd) is not int or micro_usd < 0:

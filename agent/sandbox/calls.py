@@ -16,7 +16,7 @@ from queue import SimpleQueue
 
 from pydantic import JsonValue
 
-from agent.sandbox.messages import Broken, CallAsked
+from agent.sandbox.messages import CallAsked, WorkerBroken
 from tools.problem import Problem, Refused, Stopped
 
 AT_ONCE = 8  # calls that run side by side; the rest wait their turn
@@ -43,7 +43,7 @@ CallTool = Callable[[ToolCall], object]
 
 
 Send = Callable[[dict[str, object], float], None]
-"""Takes a message to the worker within so many seconds, from any thread. Raises Broken when that fails."""
+"""Takes a message to the worker within so many seconds, from any thread. Raises WorkerBroken when that fails."""
 
 
 class Calls:
@@ -89,10 +89,10 @@ class Calls:
         return len(self._asked) >= AT_ONCE
 
     def add(self, call: CallAsked) -> None:
-        """Raises Broken for an id that is open already."""
+        """Raises WorkerBroken for an id that is open already."""
         with self._lock:
             if call.id in self._asked:
-                raise Broken("an id of a call that is still open")
+                raise WorkerBroken("an id of a call that is still open")
             if not self._asked:
                 self._since = time.monotonic()
             self._asked[call.id] = call
@@ -103,7 +103,7 @@ class Calls:
             try:
                 threading.Thread(target=self._work, name=f"tool {call.name}", daemon=True).start()
             except RuntimeError:  # code at the level "unsafe" may take all that this user may have
-                raise Broken("there is no thread left to run a tool in") from None
+                raise WorkerBroken("there is no thread left to run a tool in") from None
 
     def abandon(self) -> None:
         """Answer all that is open with an error, so that the code can end; running calls end unheard."""
@@ -163,7 +163,7 @@ class Calls:
                 self._send(message | self._filed(result), seconds)
             except (TypeError, ValueError, OSError) as error:
                 self._send(message | _problem(f"The result of {call.name} cannot be handed over: {error}."), seconds)
-        except Broken:
+        except WorkerBroken:
             return False
         finally:
             with self._lock:

@@ -20,7 +20,7 @@ from agent.sandbox.forks import Origin
 from agent.sandbox.inside import confine
 from agent.sandbox.inside.protocol import TO_WORKER, pack
 from agent.sandbox.inside.zygote import environment
-from agent.sandbox.messages import Broken, CallAsked, Done, Hello, LostName, Ready, Splitter
+from agent.sandbox.messages import CallAsked, Hello, LostName, Ready, Splitter, StepDone, WorkerBroken
 from agent.sandbox.seal import Slot
 
 _PIPE_BYTES = 256 << 10
@@ -57,7 +57,7 @@ class Child:
     """A worker: no session's until begin."""
 
     def __init__(self, origin: Origin, kind: Kind) -> None:
-        """Raises Broken when no process can be had."""
+        """Raises WorkerBroken when no process can be had."""
         self.kind = kind
         self._force = threading.Lock()
         self._killed = False
@@ -84,7 +84,7 @@ class Child:
             os.close(out)
         try:
             self.send({"type": "prepare", **asdict(kind)}, seconds=5)
-        except Broken:
+        except WorkerBroken:
             self.kill()
             raise
 
@@ -99,7 +99,7 @@ class Child:
     def begin(self, start: Start, look: Callable[[], None]) -> tuple[dict[str, JsonValue], tuple[LostName, ...]]:
         """Let it shut itself in and load the variables, which runs code. Returns what is in force, and what is lost.
 
-        In its folder work/ is its directory, tmp/ its home, state/ holds its variables, inbox/ what it is given. look is called every few milliseconds; what it raises is raised. Raises Broken when the worker does not become
+        In its folder work/ is its directory, tmp/ its home, state/ holds its variables, inbox/ what it is given. look is called every few milliseconds; what it raises is raised. Raises WorkerBroken when the worker does not become
         ready in time, or is less shut in than it should be.
         """
         home = os.path.join(start.folder, "tmp")
@@ -120,23 +120,25 @@ class Child:
                         case Ready() if facts.get("level") == self.kind.level:
                             return facts, message.lost
                         case _:
-                            raise Broken(f"the message {message.type!r} out of turn")
-        except Broken as broken:
+                            raise WorkerBroken(f"the message {message.type!r} out of turn")
+        except WorkerBroken as broken:
             said += self.read_output()
-            raise Broken(f"{broken}: {said.decode('utf-8', 'replace').strip()}" if said else str(broken)) from None
-        raise Broken(f"it took longer than {_START_SECONDS:g} s")
+            raise WorkerBroken(
+                f"{broken}: {said.decode('utf-8', 'replace').strip()}" if said else str(broken)
+            ) from None
+        raise WorkerBroken(f"it took longer than {_START_SECONDS:g} s")
 
     # --- talking ----------------------------------------------------------------------------------
 
     def send(self, message: dict[str, object], seconds: float) -> None:
-        """Send from any thread. Raises Broken if the worker does not take it in time, ValueError if it is too large."""
+        """Send from any thread. Raises WorkerBroken if the worker does not take it in time, ValueError if it is too large."""
         frame = memoryview(pack(message, TO_WORKER))
         until = time.monotonic() + seconds
         if not self._sending.acquire(timeout=seconds):
-            raise Broken("the worker does not listen")
+            raise WorkerBroken("the worker does not listen")
         try:
             if self._torn:
-                raise Broken("the worker does not listen")
+                raise WorkerBroken("the worker does not listen")
             size = len(frame)
             while frame:
                 try:
@@ -144,12 +146,12 @@ class Child:
                 except BlockingIOError:
                     if time.monotonic() > until:
                         self._torn = len(frame) < size
-                        raise Broken("the worker does not listen") from None
+                        raise WorkerBroken("the worker does not listen") from None
                     poll = select.poll()
                     poll.register(self._sock, select.POLLOUT)
                     poll.poll(50)
                 except OSError:
-                    raise Broken("the worker is gone") from None
+                    raise WorkerBroken("the worker is gone") from None
         finally:
             self._sending.release()
 
@@ -162,8 +164,8 @@ class Child:
         ready = dict(poll.poll(seconds * 1000))
         return self._sock.fileno() in ready, self._pipe in ready
 
-    def receive(self) -> Iterator[Hello | Ready | CallAsked | Done]:
-        """What has come. Raises Broken when the worker is gone or says what no worker says."""
+    def receive(self) -> Iterator[Hello | Ready | CallAsked | StepDone]:
+        """What has come. Raises WorkerBroken when the worker is gone or says what no worker says."""
         try:
             data = self._sock.recv(_CHUNK, socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -171,7 +173,7 @@ class Child:
         except OSError:
             data = b""
         if not data:
-            raise Broken("the worker is gone")
+            raise WorkerBroken("the worker is gone")
         self.received += len(data)
         yield from self._splitter.feed(data)
 

@@ -56,7 +56,7 @@ def safe_open(folder: Path, path: str, most: int = LARGEST) -> BinaryIO:
 
 
 @dataclass(frozen=True)
-class Usage:
+class DiskUsage:
     """What lies in some folders: bytes on disk, entries, and how deep it goes. Cut off where a limit was passed."""
 
     bytes: int = 0
@@ -64,17 +64,17 @@ class Usage:
     depth: int = 0
 
 
-def usage(folders: list[Path], most: Usage) -> Usage:
+def usage(folders: list[Path], most: DiskUsage) -> DiskUsage:
     """Count until a limit is passed: hostile trees are neither followed to their depth nor to their end."""
     size = entries = deepest = 0
     for entry, depth, _ in _walk(folders, most.depth + 1):
         size, entries, deepest = size + entry.st_blocks * 512, entries + 1, max(deepest, depth)
         if size > most.bytes or entries > most.entries or deepest > most.depth:
             break
-    return Usage(size, entries, deepest)
+    return DiskUsage(size, entries, deepest)
 
 
-def remove_since(folders: list[Path], since: float, most: Usage, keep: Collection[str]) -> None:
+def remove_since(folders: list[Path], since: float, most: DiskUsage, keep: Collection[str]) -> None:
     """Remove the files that were made or changed after since (seconds of the epoch), and all that lies too deep.
 
     For after a limit was passed, when nobody writes there any more. keep: names of files that stay.

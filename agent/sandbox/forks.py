@@ -25,7 +25,7 @@ from pydantic import JsonValue
 
 from agent.sandbox.inside import confine
 from agent.sandbox.inside.zygote import BOOT, FORK, FORK_BROKERED, REAP, REPLY, REQUEST, environment
-from agent.sandbox.messages import Broken
+from agent.sandbox.messages import WorkerBroken
 
 _START_SECONDS = 60.0  # the first time, libraries compile and fonts are searched
 _REPLY_SECONDS = 20.0  # a fork takes milliseconds; giving up ends all workers
@@ -80,7 +80,7 @@ class Origin(Protocol):
     """Where workers come from."""
 
     def fork(self, sock: int, out: int, brokered: bool) -> Process:
-        """A new worker that has copies of these two descriptors. Raises Broken."""
+        """A new worker that has copies of these two descriptors. Raises WorkerBroken."""
 
 
 class Zygote:
@@ -98,7 +98,7 @@ class Zygote:
         return self._process is not None and self._process.poll() is None
 
     def fork(self, sock: int, out: int, brokered: bool) -> Fork:
-        """A new worker with these ends of ours. Raises Broken when there is no process to be had."""
+        """A new worker with these ends of ours. Raises WorkerBroken when there is no process to be had."""
         with self._lock:
             for _ in range(2):  # a dead one is followed by another, once
                 try:
@@ -111,11 +111,11 @@ class Zygote:
                     self._stop()
                     continue
                 if not pid:
-                    raise Broken(f"no process: {os.strerror(wrong)}")
+                    raise WorkerBroken(f"no process: {os.strerror(wrong)}")
                 for handle in handles:
                     os.set_inheritable(handle, False)
                 return Fork(pid, handles[0] if handles else None, self)
-        raise Broken(f"no process: {problem}")
+        raise WorkerBroken(f"no process: {problem}")
 
     def reap(self, pid: int) -> int:
         with self._lock:
@@ -130,12 +130,12 @@ class Zygote:
         return int(status)
 
     def start(self) -> None:
-        """Start it now rather than with the first worker. Raises Broken."""
+        """Start it now rather than with the first worker. Raises WorkerBroken."""
         with self._lock:
             try:
                 self._ready()
             except (OSError, ValueError) as error:
-                raise Broken(f"no process: {error}") from None
+                raise WorkerBroken(f"no process: {error}") from None
 
     def close(self) -> None:
         with self._lock:

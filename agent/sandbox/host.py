@@ -28,14 +28,14 @@ from agent.sandbox.files import remove_since
 from agent.sandbox.forks import zygote
 from agent.sandbox.levels import Level
 from agent.sandbox.limits import USUAL, Limits, cause
-from agent.sandbox.messages import Broken, Done
+from agent.sandbox.messages import StepDone, WorkerBroken
 from agent.sandbox.remote import Consent, Remote
 from agent.sandbox.seal import Seal, Slot, owner_key
 from agent.sandbox.seats import seats
 from agent.sandbox.spares import spares
-from agent.sandbox.step import Ended, Output, Step
+from agent.sandbox.step import Output, Step, StepCutOff
 from agent.sandbox.turns import Turn, turns
-from agent.sandbox.watch import Ceiling, Watch
+from agent.sandbox.watch import Ceiling, UsageWatch
 from tools.problem import Problem, Stopped
 
 __all__ = ["CallTool", "Executor", "Limits", "Lost", "StepResult", "ToolCall", "ToolStub"]
@@ -215,7 +215,7 @@ class Executor:
         finally:
             turns.leave(self._turn)
 
-    def _step(self, code: str, stop: Callable[[], bool]) -> tuple[Ended, str, str]:
+    def _step(self, code: str, stop: Callable[[], bool]) -> tuple[StepCutOff, str, str]:
         """Run the code. Returns how it ended, what it printed, and why it was made to end, in words."""
         child = self._ready(stop)
         limits, inbox = self._limits, self._folder / "inbox"
@@ -244,10 +244,10 @@ class Executor:
             self._seal.mark(ended.done.saved)
         return ended, output.end(), why
 
-    def _result(self, ended: Ended, why: str, output: str, seconds: float) -> StepResult:
+    def _result(self, ended: StepCutOff, why: str, output: str, seconds: float) -> StepResult:
         restarted, self._restarted = self._restarted, ""
         lost, self._lost = tuple(Lost(name, why) for name, why in self._lost.items()), {}
-        done = ended.done or Done(type="done", value="", error="", final=False, answer=None, saved=None)
+        done = ended.done or StepDone(type="done", value="", error="", final=False, answer=None, saved=None)
         error = done.error
         if ended.why:
             after = (
@@ -287,18 +287,18 @@ class Executor:
         for _ in range(1 if saved is None else 2):  # the second leaves out what was the end of the first
             try:
                 return self._start(stop, saved)
-            except Broken as broken:
+            except WorkerBroken as broken:
                 _log.warning("a worker could not start: %s", broken)
                 why = f"loading them failed: {broken}"
         if saved is not None:
             self._lost["all variables"] = why
         try:
             return self._start(stop, None)
-        except Broken as broken:
+        except WorkerBroken as broken:
             raise Problem(f"Python could not be started here: {broken}.", "Look into the log of the app.") from None
 
     def _start(self, stop: Callable[[], bool], restore: Slot | None) -> Child:
-        """Raises Broken when it does not become ready in time, Stopped."""
+        """Raises WorkerBroken when it does not become ready in time, Stopped."""
         make_folders(self._folder)
         child = self._turn.worker = self._take()
         watch = self._watch(child)
@@ -309,7 +309,7 @@ class Executor:
             if stop():
                 raise Stopped
             if excess := watch.over():
-                raise Broken(f"loading the variables takes too much: {excess}")
+                raise WorkerBroken(f"loading the variables takes too much: {excess}")
 
         try:
             self._facts, lost = child.begin(
@@ -336,8 +336,8 @@ class Executor:
             return Child(self._remote, Kind(self._remote.level, memory, file))
         return spares.take(self._zygote, Kind(self.level, memory, file))
 
-    def _watch(self, child: Child) -> Watch:
-        return Watch(child.pid, self._scratch, self._ceiling)
+    def _watch(self, child: Child) -> UsageWatch:
+        return UsageWatch(child.pid, self._scratch, self._ceiling)
 
     def _end(self, why: str) -> str:
         """Kill the child, if there is one; the next step gets another. Returns why, with how it ended if not by us."""

@@ -20,7 +20,7 @@ from pydantic import JsonValue
 from agent.sandbox import selftest
 from agent.sandbox.forks import Zygote, zygote
 from agent.sandbox.inside import confine, landlock, syscalls
-from agent.sandbox.messages import Broken
+from agent.sandbox.messages import WorkerBroken
 from tools.problem import Problem
 
 Level = Literal["full", "brokered", "remote", "tools-only", "unsafe"]
@@ -101,7 +101,7 @@ def establish(wanted: str, on_space: bool, zygote: Zygote) -> Standing:
         if wanted in (level, "best"):
             try:
                 found = selftest.attack(level, zygote)
-            except Broken as broken:
+            except WorkerBroken as broken:
                 why_not[level] = str(broken)
                 continue
             if not found.failed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.sandbox.files import Usage
+from agent.sandbox.files import DiskUsage
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Limits:
     memory_bytes: int = 3 << 30  # address space, so that too much at once is a MemoryError
     resident_bytes: int = 1280 << 20  # a step that really fills more is ended
     file_bytes: int = 256 << 20  # of each file
-    disk: Usage = Usage(bytes=512 << 20, entries=5_000, depth=40)  # noqa: RUF009  # frozen
+    disk: DiskUsage = DiskUsage(bytes=512 << 20, entries=5_000, depth=40)  # noqa: RUF009  # frozen
     threads: int = 100
     output_chars: int = 100_000  # kept; the rest is counted
     output_bytes: int = 16 << 20  # a step that prints more is stopped

@@ -12,7 +12,7 @@ from agent.sandbox.inside.protocol import FROM_WORKER, HEADER
 from agent.sandbox.seal import Slot
 
 
-class Broken(Exception):
+class WorkerBroken(Exception):
     """The worker said something that no worker of ours says, or says nothing any more."""
 
 
@@ -52,7 +52,7 @@ class CallAsked(_Message):
     kwargs: dict[str, JsonValue]
 
 
-class Done(_Message):
+class StepDone(_Message):
     """The step is over. saved: in which file its variables are; None: they could not be saved."""
 
     type: Literal["done"]
@@ -63,8 +63,8 @@ class Done(_Message):
     saved: Slot | None
 
 
-Message = Annotated[Hello | Ready | CallAsked | Done, Field(discriminator="type")]
-_messages: TypeAdapter[Hello | Ready | CallAsked | Done] = TypeAdapter(Message)
+Message = Annotated[Hello | Ready | CallAsked | StepDone, Field(discriminator="type")]
+_messages: TypeAdapter[Hello | Ready | CallAsked | StepDone] = TypeAdapter(Message)
 
 
 class Splitter:
@@ -73,24 +73,24 @@ class Splitter:
     def __init__(self) -> None:
         self._bytes = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[Hello | Ready | CallAsked | Done]:
-        """Raises Broken for an oversize frame and for anything that is not one of the messages."""
+    def feed(self, data: bytes) -> Iterator[Hello | Ready | CallAsked | StepDone]:
+        """Raises WorkerBroken for an oversize frame and for anything that is not one of the messages."""
         self._bytes += data
         while len(self._bytes) >= HEADER.size:
             (length,) = HEADER.unpack_from(self._bytes)
             if length > FROM_WORKER:
-                raise Broken(f"a frame of {length:,} bytes")
+                raise WorkerBroken(f"a frame of {length:,} bytes")
             end = HEADER.size + length
             if len(self._bytes) < end:
                 return
             body = bytes(self._bytes[HEADER.size : end])
             del self._bytes[:end]
             if _items(body) > _ITEMS:
-                raise Broken(f"a message of more than {_ITEMS:,} values")
+                raise WorkerBroken(f"a message of more than {_ITEMS:,} values")
             try:
                 yield _messages.validate_json(body)
             except ValidationError as error:
-                raise Broken(f"a message of a wrong form ({error.errors()[0]['type']})") from None
+                raise WorkerBroken(f"a message of a wrong form ({error.errors()[0]['type']})") from None
 
 
 def _items(body: bytes) -> int:

@@ -24,21 +24,21 @@ from pathlib import Path, PurePosixPath
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from agent.sandbox.files import Usage, safe_open
+from agent.sandbox.files import DiskUsage, safe_open
 from agent.sandbox.inside.relay import ENDED, FRAME, MESSAGE, PRINTED, SIGNAL
-from agent.sandbox.messages import Broken
+from agent.sandbox.messages import WorkerBroken
 from tools.problem import Problem, Stopped
 
 _OURS = Path(__file__).parent / "inside"
 _READY_SECONDS = 180.0  # for the relay: libraries are installed, its zygote loads them
 _ALIVE_SECONDS = 30.0  # between two signs of life, at most
 _LARGEST_FRAME = 1 << 20
-MOST = Usage(bytes=64 << 20, entries=1_000)  # brought back after one step
+MOST = DiskUsage(bytes=64 << 20, entries=1_000)  # brought back after one step
 
 _log = logging.getLogger(__name__)
 
 
-class Machine(Protocol):
+class RentedMachine(Protocol):
     """A rented machine. All methods may be called from any thread, and raise Problem when it cannot be reached."""
 
     @property
@@ -76,7 +76,7 @@ class Consent:
     """
 
     seconds: float
-    start: Callable[[], Machine]
+    start: Callable[[], RentedMachine]
     quiet_seconds: float = 120.0
 
 
@@ -88,7 +88,7 @@ class Remote:
         self._lock = threading.Lock()
         self._consent: Consent | None = None
         self._until = 0.0
-        self._machine: Machine | None = None
+        self._machine: RentedMachine | None = None
         self._timer: threading.Timer | None = None
         self._there: dict[str, tuple[int, int]] = {}  # size and time of the local files that are there
         self._brought: dict[str, tuple[int, int]] = {}  # and of the remote ones that are here
@@ -117,12 +117,12 @@ class Remote:
             self.release()
             raise
 
-    def _rent(self, stop: Callable[[], bool]) -> Machine:
+    def _rent(self, stop: Callable[[], bool]) -> RentedMachine:
         """A machine that comes when nobody waits any more is ended."""
         if self._consent is None or time.monotonic() >= self._until:
             self._consent = self._ask()
             self._until = time.monotonic() + self._consent.seconds
-        start, came, wanted = self._consent.start, SimpleQueue[Machine | Exception](), threading.Event()
+        start, came, wanted = self._consent.start, SimpleQueue[RentedMachine | Exception](), threading.Event()
 
         def work() -> None:
             try:
@@ -169,21 +169,21 @@ class Remote:
             machine.kill()
 
     def fork(self, sock: int, out: int, brokered: bool) -> _Far:
-        """As a Zygote's. Raises Broken."""
+        """As a Zygote's. Raises WorkerBroken."""
         machine = self._rented()
         try:
             machine.post(f"/fork?brokered={brokered:d}", b"")
         except Problem as problem:
-            raise Broken(f"no process: {problem}") from None
+            raise WorkerBroken(f"no process: {problem}") from None
         self._worker = _Far(machine, sock, out)
         return self._worker
 
-    def _rented(self) -> Machine:
+    def _rented(self) -> RentedMachine:
         if self._machine is None:
-            raise Broken("the rented machine has been given back")
+            raise WorkerBroken("the rented machine has been given back")
         return self._machine
 
-    def _settle(self, machine: Machine, stop: Callable[[], bool]) -> None:
+    def _settle(self, machine: RentedMachine, stop: Callable[[], bool]) -> None:
         """Take the worker there, start the relay, choose the level, take the session's files there."""
         for module in sorted(_OURS.glob("*.py")):
             machine.put(f"{machine.folder}/code/sandbox/{module.name}", module.read_bytes())
@@ -234,13 +234,13 @@ class Remote:
         """
         try:
             self._bring_back(self._rented())
-        except (Problem, Broken, ValueError, OSError) as error:
+        except (Problem, WorkerBroken, ValueError, OSError) as error:
             _log.warning("a rented machine was lost: %s", error)
             self.release()
             return False
         return True
 
-    def _bring_back(self, machine: Machine) -> None:
+    def _bring_back(self, machine: RentedMachine) -> None:
         with machine.get("/files") as body:
             listed = json.loads(b"".join(body))
         left, entries, seen = MOST.bytes, MOST.entries, set[str]()
@@ -283,7 +283,7 @@ def _write(folder: Path, parts: tuple[str, ...], body: Iterator[bytes], most: in
         for chunk in body:
             most -= len(chunk)
             if most < 0:
-                raise Broken("the rented machine sends more than it said")
+                raise WorkerBroken("the rented machine sends more than it said")
             file.write(chunk)
     os.replace(draft, here / parts[-1])
 
@@ -293,7 +293,7 @@ class _Far:
 
     pid = 0  # none of this machine's
 
-    def __init__(self, machine: Machine, sock: int, out: int) -> None:
+    def __init__(self, machine: RentedMachine, sock: int, out: int) -> None:
         self._machine = machine
         self._sock, self._out = socket.socket(fileno=os.dup(sock)), os.dup(out)
         self._bell, self._rung = os.pipe()
@@ -342,7 +342,7 @@ class _Far:
                             status = int.from_bytes(data, "big", signed=True)
                     if self._end.is_set():
                         break
-        except (Problem, OSError, Broken) as error:
+        except (Problem, OSError, WorkerBroken) as error:
             _log.info("a rented machine was lost: %s", error)
         self.ended(status)
 
@@ -375,11 +375,11 @@ class _Far:
 
 
 def _frames(held: bytearray) -> Iterator[tuple[bytes, bytes]]:
-    """Take the whole frames out of what was heard. Raises Broken for one that no relay sends."""
+    """Take the whole frames out of what was heard. Raises WorkerBroken for one that no relay sends."""
     while len(held) >= FRAME.size:
         kind, length = FRAME.unpack_from(held)
         if length > _LARGEST_FRAME:
-            raise Broken(f"a frame of {length:,} bytes from the relay")
+            raise WorkerBroken(f"a frame of {length:,} bytes from the relay")
         end = FRAME.size + length
         if len(held) < end:
             return

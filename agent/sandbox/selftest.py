@@ -19,12 +19,12 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from agent.sandbox.child import Child, Kind, Start, make_folders
-from agent.sandbox.files import Usage
+from agent.sandbox.files import DiskUsage
 from agent.sandbox.forks import Zygote
 from agent.sandbox.inside import syscalls
 from agent.sandbox.inside.zygote import environment
-from agent.sandbox.messages import Broken, Done
-from agent.sandbox.watch import Ceiling, Watch
+from agent.sandbox.messages import StepDone, WorkerBroken
+from agent.sandbox.watch import Ceiling, UsageWatch
 
 _SECONDS = 5.0  # for one check; all together take a fraction of one
 _CANARY = "a canary that no code may see"
@@ -74,7 +74,7 @@ class _Place:
 
 
 def attack(level: str, zygote: Zygote, take: Callable[[Zygote, Kind], Child] = Child) -> Report:
-    """take: gives the worker. Raises Broken when none can be had at this level."""
+    """take: gives the worker. Raises WorkerBroken when none can be had at this level."""
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="sandbox-check-"))
     try:
@@ -85,7 +85,7 @@ def attack(level: str, zygote: Zygote, take: Callable[[Zygote, Kind], Child] = C
                 facts = child.begin(Start(str(folder / "session")), lambda: None)[0]
                 _run(child, _TOOLS)
                 checks = [Check(name, _run(child, code) == "True") for name, code in _attempts(place)]
-                seen = Watch(child.pid, [], Ceiling(1, 1, 1, Usage())).sees()
+                seen = UsageWatch(child.pid, [], Ceiling(1, 1, 1, DiskUsage())).sees()
             finally:
                 child.kill()
             checks.append(Check("what it uses is seen from outside", seen))
@@ -150,9 +150,9 @@ def _run(child: Child, code: str) -> str:
         child.read_output()
         if child.wait(0.05, output=False)[0]:
             for message in child.receive():
-                if isinstance(message, Done):
+                if isinstance(message, StepDone):
                     return message.value or message.error
-    raise Broken(f"a check took longer than {_SECONDS:g} s")
+    raise WorkerBroken(f"a check took longer than {_SECONDS:g} s")
 
 
 @contextmanager

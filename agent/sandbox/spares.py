@@ -12,7 +12,7 @@ import time
 
 from agent.sandbox.child import Child, Kind
 from agent.sandbox.forks import Zygote
-from agent.sandbox.messages import Broken
+from agent.sandbox.messages import WorkerBroken
 
 _LATER = 0.05  # seconds: who has just taken one is to have the machine for its first step
 
@@ -27,7 +27,7 @@ class Spares:
         self._filler: threading.Thread | None = None
 
     def take(self, zygote: Zygote, kind: Kind) -> Child:
-        """The spare, if it is of that kind and lives, else a new child; another spare will follow. Raises Broken."""
+        """The spare, if it is of that kind and lives, else a new child; another spare will follow. Raises WorkerBroken."""
         with self._lock:
             found = None
             if self._spare and self._spare[0] is zygote and self._spare[1].kind == kind and self._spare[1].alive():
@@ -56,7 +56,7 @@ class Spares:
                     self._filler = None
                     return
                 self._wanted = None
-            with contextlib.suppress(Broken):  # who needs one will see for himself
+            with contextlib.suppress(WorkerBroken):  # who needs one will see for himself
                 zygote, kind = wanted
                 spare = Child(zygote, kind)
                 with self._lock:

@@ -10,9 +10,9 @@ from typing import Literal
 
 from agent.sandbox.calls import Calls
 from agent.sandbox.child import Child
-from agent.sandbox.messages import Broken, CallAsked, Done
+from agent.sandbox.messages import CallAsked, StepDone, WorkerBroken
 from agent.sandbox.turns import Turn, turns
-from agent.sandbox.watch import Watch
+from agent.sandbox.watch import UsageWatch
 
 _PAUSE = 0.02  # seconds between two looks at the output and at the clock
 _GRACE = 0.3  # seconds for the code to end by itself after an interrupt
@@ -29,11 +29,11 @@ _GENTLY: tuple[Why, ...] = (
 
 
 @dataclass(frozen=True)
-class Ended:
+class StepCutOff:
     """How a step ended. No done: the worker is of no use any more. broken: what was wrong with it."""
 
     why: Why
-    done: Done | None
+    done: StepDone | None
     broken: str = ""
 
 
@@ -75,7 +75,7 @@ class Step:
         turn: Turn,
         calls: Calls,
         output: Output,
-        watch: Watch,
+        watch: UsageWatch,
         wall_seconds: float,
         output_bytes: int,
         sent_bytes: int,
@@ -87,9 +87,9 @@ class Step:
         self._waited = turn.waited
         self._started = time.monotonic()
         self._look = 0.0  # when the output is read next: not more often than the page can show it
-        self._done: Done | None = None
+        self._done: StepDone | None = None
 
-    def run(self, code: str, stop: Callable[[], bool]) -> Ended:
+    def run(self, code: str, stop: Callable[[], bool]) -> StepCutOff:
         """Run code to its end and that of its calls, or until stop or a limit, which takes _GRACE seconds more.
 
         The child is frozen before and after.
@@ -102,7 +102,7 @@ class Step:
         self._drain()
         return ended
 
-    def _watched(self, code: str, stop: Callable[[], bool]) -> Ended:
+    def _watched(self, code: str, stop: Callable[[], bool]) -> StepCutOff:
         why: Why = ""
         kill = again = 0.0
         try:
@@ -118,14 +118,14 @@ class Step:
                 if self._done and (why or not self._calls.active):
                     break
                 if why and now >= kill:
-                    return Ended(why, None)
+                    return StepCutOff(why, None)
                 if why and now >= again:
                     again = now + _AGAIN
                     self._child.interrupt()
                 self._take()
-        except Broken as broken:
-            return Ended(why or "gone", None, str(broken))
-        return Ended(why, self._done)
+        except WorkerBroken as broken:
+            return StepCutOff(why or "gone", None, str(broken))
+        return StepCutOff(why, self._done)
 
     def _over(self, stop: Callable[[], bool]) -> Why:
         if stop() or self._calls.stopped:
@@ -159,10 +159,10 @@ class Step:
             match message:
                 case CallAsked() if self._done is None:
                     self._calls.add(message)
-                case Done() if self._done is None:
+                case StepDone() if self._done is None:
                     self._done = message
                 case _:
-                    raise Broken(f"the message {message.type!r} out of turn")
+                    raise WorkerBroken(f"the message {message.type!r} out of turn")
 
     def _drain(self) -> None:
         """Read what was printed before the end: no more than the pipe holds, since others may print on."""

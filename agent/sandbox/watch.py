@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from agent.sandbox.files import Usage, usage
+from agent.sandbox.files import DiskUsage, usage
 
 Excess = Literal["", "cpu", "memory", "threads", "disk"]
 
@@ -28,10 +28,10 @@ class Ceiling:
     cpu_seconds: float
     memory_bytes: int
     threads: int
-    disk: Usage
+    disk: DiskUsage
 
 
-class Watch:
+class UsageWatch:
     """Of one step. pid: of a worker that is not reaped before the watch ends. Without /proc it sees the disk only."""
 
     def __init__(self, pid: int, folders: list[Path], most: Ceiling) -> None:
@@ -41,8 +41,10 @@ class Watch:
         self._seen_at = time.monotonic()
         self._cpu_before = self._process()[0]
         # What tools have put there is not the code's: it may be over from the start, and then not grow.
-        there = usage(folders, Usage(sys.maxsize, sys.maxsize, most.disk.depth))
-        self._disk = Usage(max(most.disk.bytes, there.bytes), max(most.disk.entries, there.entries), most.disk.depth)
+        there = usage(folders, DiskUsage(sys.maxsize, sys.maxsize, most.disk.depth))
+        self._disk = DiskUsage(
+            max(most.disk.bytes, there.bytes), max(most.disk.entries, there.entries), most.disk.depth
+        )
         self._seen = there
 
     def sees(self) -> bool:
@@ -79,11 +81,11 @@ class Watch:
             return 0.0, 0, 0
         return (int(fields[11]) + int(fields[12])) / _TICKS, int(fields[17]), int(fields[21]) * _PAGE
 
-    def _on_disk(self) -> Usage:
+    def _on_disk(self) -> DiskUsage:
         found = usage(self._folders, self._disk)
-        return Usage(found.bytes + self._unnamed_bytes(), found.entries, found.depth)
+        return DiskUsage(found.bytes + self._unnamed_bytes(), found.entries, found.depth)
 
-    def _time_left(self, found: Usage, now: float) -> float:
+    def _time_left(self, found: DiskUsage, now: float) -> float:
         """Seconds until the disk is full, should it fill on as since the last look."""
         passed = now - self._seen_at
         left = [

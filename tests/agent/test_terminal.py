@@ -14,14 +14,14 @@ from agent.events import (
     JobEnded,
     JobTracked,
 )
-from agent.terminal import Screen
+from agent.terminal import Terminal
 from tests.doubles.jobs import spend
 from tools.cards import Foreseen
 from tools.jobs.cron import planned
 
 
 def shown(capsys: pytest.CaptureFixture[str], event: Event) -> str:
-    Screen(as_json=False).show(Entry(seq=1, at=1.0, event=event))
+    Terminal(as_json=False).show(Entry(seq=1, at=1.0, event=event))
     return " ".join(capsys.readouterr().out.split())
 
 

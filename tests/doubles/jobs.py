@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from agent.events import Entry, Event
 from agent.jobs.bills import PAUSES
-from agent.jobs.contract import Contract
+from agent.jobs.contract import JobContract
 from agent.jobs.jobs import Jobs
 from agent.money.books import Books
 from tests.doubles.hub import FakeHub
@@ -18,7 +18,7 @@ from tools.cards import Spend
 from tools.jobs.prices import Prices
 from tools.jobs.remote.client import JobsHub
 from tools.jobs.remote.jobs import HubJobs, Pace
-from tools.jobs.remote.sandboxes import Boxes
+from tools.jobs.remote.sandboxes import Sandboxes
 from tools.jobs.remote.schedules import Schedules
 from tools.problem import Problem
 
@@ -77,7 +77,7 @@ class Places:
         self.books = Books(self._write, self.entries)
         self.prices = Prices(lambda: self.client().hardware())
         self.place = HubJobs(folder, self.client, self.prices, self.secrets.get, pace)
-        self.boxes = Boxes(folder, self.client, self.prices, pace=pace)
+        self.boxes = Sandboxes(folder, self.client, self.prices, pace=pace)
         self.schedules = Schedules(folder, self.client, self.prices, self.secrets.get, pace)
         for place in (self.place, self.boxes, self.schedules):
             place.settles_seconds = settles
@@ -100,7 +100,7 @@ class Places:
     def client(self) -> JobsHub:
         return JobsHub(self.token, self.fake.url, 'run it with where="here"')
 
-    def contract(self, request: Spend | None = None, call: str = "c1") -> Contract:
+    def contract(self, request: Spend | None = None, call: str = "c1") -> JobContract:
         return self.jobs.contract(call, request or spend(), threading.Event())
 
     def again(self, entries: Iterable[Entry] | None = None) -> Places:

@@ -26,7 +26,7 @@ from agent.events import (
 )
 from agent.models.picker import ModelFacts
 from agent.money.ledger import folded
-from agent.sessions import Summary, Unknown
+from agent.sessions import SessionSummary, Unknown
 from agent.undo import turn_to_undo
 from tools.cards import Answer, Demand
 from tools.problem import Problem
@@ -171,7 +171,7 @@ class ToldSessions:
             raise Unknown("There is no such session.", "Open one from the list, or start a new one.")
         return session
 
-    def list(self, owner: str) -> list[Summary]:
+    def list(self, owner: str) -> list[SessionSummary]:
         mine = [session for session in self.all.values() if session.owner == owner]
         return [self._summary(session) for session in reversed(mine)]
 
@@ -188,7 +188,7 @@ class ToldSessions:
         self.tokens.pop(owner, None)
 
     @staticmethod
-    def _summary(session: ToldSession) -> Summary:
+    def _summary(session: ToldSession) -> SessionSummary:
         said = [entry.event.text for entry in session.entries if isinstance(entry.event, UserSaid)]
         state = ("waiting" if session._asked else "running") if session.running else ("done" if said else "idle")
-        return Summary(session.id, said[0] if said else "", state, session.entries[-1].at, session.last_seq)
+        return SessionSummary(session.id, said[0] if said else "", state, session.entries[-1].at, session.last_seq)

@@ -14,7 +14,7 @@ from types import FrameType
 
 from agent.__main__ import main
 
-_WRITTEN = "Scribe.emit"  # when it returns, its event is in the journal
+_WRITTEN = "JournalWriter.emit"  # when it returns, its event is in the journal
 POINTS = {  # the function, whether it begins or has ended, the kind of event
     "approved": (_WRITTEN, "return", "approval_answered"),
     "money held": (_WRITTEN, "return", "money_reserved"),

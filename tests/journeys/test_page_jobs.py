@@ -34,7 +34,7 @@ from tests.doubles import scenes
 from tests.doubles.sessions import ToldSession
 from tests.journeys.test_page_modules import call, modules  # noqa: F401
 from tests.ui.serving import until
-from tools.cards import KeptFile
+from tools.cards import OutputFile
 
 pytestmark = pytest.mark.journey
 JOB = "69b2c7880357"
@@ -203,7 +203,7 @@ def test_what_a_job_left_is_listed_with_sizes_and_leads_to_the_hub(page: Page, s
     card = page.locator("#ml-timeline-place .job")
     expect(card.locator(".left")).to_be_hidden()
     names = ["model/weights.safetensors", "<img src=x onerror=alert(1)>.txt", "a?b#c.json", "d", "e", "f"]
-    files = tuple(KeptFile(path=name, bytes=n * 1_000_000) for n, name in enumerate(names))
+    files = tuple(OutputFile(path=name, bytes=n * 1_000_000) for n, name in enumerate(names))
     bucket = "https://huggingface.co/buckets/ada/ml-intern"
     session.tell(JobLeft(job=JOB, url=bucket, folder="s1-c1", files=files, rest=1_300))
     left = card.locator(".left")
@@ -238,7 +238,7 @@ def test_long_names_stay_within_a_phone_and_can_be_read(page: Page, session: Tol
         submitting.model_copy(update={"request": long}),
         submitted.model_copy(update={"title": long.title}),
     )
-    file = KeptFile(path="checkpoint-1000/" + "part-" * 30 + ".safetensors", bytes=123_000_000)
+    file = OutputFile(path="checkpoint-1000/" + "part-" * 30 + ".safetensors", bytes=123_000_000)
     left = JobLeft(job=JOB, url="https://huggingface.co/buckets/ada/ml-intern", folder="s1-c1", files=(file,))
     sandbox = scenes.SPEND.model_copy(update={"where": "sandbox", "script": "python -c " + "x" * 300})
     session.tell(UserSaid(run="r", text="go"), held, submitting, submitted, ended, left)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent.sandbox import forks
-from agent.sandbox.files import Usage, safe_open
+from agent.sandbox.files import DiskUsage, safe_open
 from agent.sandbox.host import Limits
 from agent.sandbox.levels import Level
 
@@ -27,7 +27,7 @@ def limits(level: Level, wall: float) -> Limits:
         memory_bytes=_NONE,
         resident_bytes=_NONE,
         file_bytes=_NONE,
-        disk=Usage(bytes=_NONE, entries=_NONE, depth=_NONE),
+        disk=DiskUsage(bytes=_NONE, entries=_NONE, depth=_NONE),
         threads=_NONE,
         output_chars=_NONE,
         output_bytes=_NONE,

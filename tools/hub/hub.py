@@ -27,10 +27,21 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import default_client_factory, hf_raise_for_status, parse_ratelimit_headers
 
-from tools.hub.values import KINDS, Account, Bill, JobBill, Kind, PaperFacts, Repo
+from tools.hub.values import KINDS, Bill, HubAccount, JobBill, Kind, PaperFacts, Repo
 from tools.problem import Problem
 
-__all__ = ["KINDS", "Account", "Hub", "HubReader", "HubWriter", "Kind", "NotThere", "PaperFacts", "Repo", "WritableHub"]
+__all__ = [
+    "KINDS",
+    "Hub",
+    "HubAccount",
+    "HubReader",
+    "HubWriter",
+    "Kind",
+    "NotThere",
+    "PaperFacts",
+    "Repo",
+    "WritableHub",
+]
 
 _SECONDS_IN_ALL = 30.0
 _LIMIT_BYTES = 10_000_000
@@ -92,7 +103,7 @@ class Hub:
         """The name of the account that the token belongs to. Raises Problem without a token, or with one that is void."""
         return self.account().name
 
-    def account(self) -> Account:
+    def account(self) -> HubAccount:
         """The token's account, and the organizations it belongs to. Raises as whoami does."""
         if not self._token:
             raise Problem("Nobody is signed in.", "Sign in with Hugging Face, or set HF_TOKEN.")
@@ -100,7 +111,7 @@ class Hub:
         name = said.get("name") if isinstance(said, dict) else None
         if not isinstance(name, str) or not name:
             raise Problem("The Hub did not say whose token this is.", "Try again, or use another token.")
-        return Account.read(said)
+        return HubAccount.read(said)
 
     def inference_bill(self, session: str) -> Bill | None:
         """What the model calls of a session have cost by the account's bill; None: the bill does not know it yet.

@@ -162,7 +162,7 @@ class Organization:
 
 
 @dataclass(frozen=True)
-class Account:
+class HubAccount:
     """A user as the Hub knows the owner of a token. can_pay: has a way to pay beyond the free credit."""
 
     name: str
@@ -171,7 +171,7 @@ class Account:
     organizations: tuple[Organization, ...]
 
     @classmethod
-    def read(cls, data: Mapping[str, Any]) -> Account:
+    def read(cls, data: Mapping[str, Any]) -> HubAccount:
         """Raises KeyError when data has no name."""
         orgs = data.get("orgs")
         return cls(

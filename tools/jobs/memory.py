@@ -38,7 +38,7 @@ _REPO = re.compile(r"(?<![\w/.-])\w[\w.-]{0,95}/\w[\w.-]{0,95}(?![\w/-])")
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MemoryEstimate:
     """GB (1e9 bytes). split: terms that several GPUs share between them; each: what every GPU needs."""
 
     method: str
@@ -63,7 +63,7 @@ class Estimate:
         return " + ".join(f"{name} {gb:.1f}" for name, gb in terms.items()) + f" = {self.total_gb:.1f} GB"
 
 
-def estimate(parameters: float, method: str) -> Estimate:
+def estimate(parameters: float, method: str) -> MemoryEstimate:
     """parameters: all of them, also those of experts that rest. Raises KeyError for an unknown method."""
     width = 4096 * (parameters / 7e9) ** (1 / 3)  # of a dense transformer of that size
     layers = 32 * (parameters / 7e9) ** (1 / 3)
@@ -76,7 +76,7 @@ def estimate(parameters: float, method: str) -> Estimate:
             "activations": TOKENS * width * (2 * layers + 34) / 1e9,  # one bf16 vector a layer kept, one layer redone
             "logits": TOKENS * words * 6 / 1e9,  # bf16, and fp32 for the loss
         }
-    return Estimate(method, parameters, split, each | {"fixed": FIXED_GB})
+    return MemoryEstimate(method, parameters, split, each | {"fixed": FIXED_GB})
 
 
 def methods(need: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from tools.cards import FileMade
 from tools.desk import Desk, view_of
-from tools.jobs.kept import Kept
+from tools.jobs.outputs import Outputs
 from tools.jobs.remote.log import hidden
 from tools.problem import Problem
 
@@ -36,7 +36,7 @@ def job_output(desk: Desk, job: str, path: str = "", save: bool = False) -> Any:
     Returns: Listing: a dict, files (list of dicts: path, bytes), more (int), whole (bool: all were counted).
         Reading: str. save: a dict, path, bytes.
     """
-    kept = view_of(desk).kept(job)
+    kept = view_of(desk).outputs(job)
     if not path:
         left = kept.files()
         files = [{"path": file.path, "bytes": file.bytes} for file in left.files]
@@ -44,7 +44,7 @@ def job_output(desk: Desk, job: str, path: str = "", save: bool = False) -> Any:
     return _saved(desk, kept, job, path) if save else _text(desk, kept, path)
 
 
-def _text(desk: Desk, kept: Kept, path: str) -> str:
+def _text(desk: Desk, kept: Outputs, path: str) -> str:
     data, ended = bytearray(), True
     with kept.open(path, READ_SECONDS) as (size, pieces):
         for piece in pieces:
@@ -67,7 +67,7 @@ def _text(desk: Desk, kept: Kept, path: str) -> str:
     return f"{shown[:SHOWN]}\n[Only the beginning{of} is shown; save=True fetches the whole file.]"
 
 
-def _saved(desk: Desk, kept: Kept, job: str, path: str) -> dict[str, Any]:
+def _saved(desk: Desk, kept: Outputs, job: str, path: str) -> dict[str, Any]:
     """Whole or not at all. uploads/ is what generated code may read and not change, and what the user can download."""
     target = Path("uploads") / re.sub(r"[^\w.-]+", "-", job)[:60] / kept.own(path)
     with kept.open(path, SAVE_SECONDS) as (size, pieces):

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from tools.cards import Foreseen, KeptFile, Spend
+from tools.cards import Foreseen, OutputFile, Spend
 from tools.problem import Problem
 
 if TYPE_CHECKING:
     from tools.hub.values import JobBill
-    from tools.jobs.kept import Kept
     from tools.jobs.metrics import Alert, Point
+    from tools.jobs.outputs import Outputs
     from tools.jobs.prices import Prices
     from tools.jobs.tracking import Tracker
 
@@ -43,7 +43,7 @@ class NoBill(Problem):
     """There will never be a bill for this job that could be read; message says why."""
 
 
-class Ended(Problem):
+class MachineEnded(Problem):
     """The machine that was asked runs no more."""
 
 
@@ -97,7 +97,7 @@ class JobPlace(Protocol):
         """Reads what the job tells Trackio; None: it is not tracked."""
         ...
 
-    def kept(self, job: str, label: str, spec: Spend) -> Kept:
+    def outputs(self, job: str, label: str, spec: Spend) -> Outputs:
         """The files that it left, or has left so far. Raises Problem when nothing is kept of such a job."""
         ...
 
@@ -132,7 +132,7 @@ class JobRow:
     dashboard: str = ""  # where its measurements can be looked at, or why they cannot
     alerts: tuple[Alert, ...] = ()  # that it raised, in order
     billed_micro_usd: int | None = None  # None: no bill tells yet
-    left: tuple[KeptFile, ...] = ()  # what is listed of its bucket's folder, after its end
+    left: tuple[OutputFile, ...] = ()  # what is listed of its bucket's folder, after its end
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Ran:
 class Machine(Protocol):
     """A running sandbox. Every method raises Problem in words. Paths are full, on the machine."""
 
-    def ready(self) -> bool: ...  # whether it answers; raises Ended when it never will
+    def ready(self) -> bool: ...  # whether it answers; raises MachineEnded when it never will
 
     def run(self, command: str, seconds: float, going: Callable[[], None]) -> Ran: ...
 
@@ -191,6 +191,6 @@ class JobsView(Protocol):
 
     def foresee(self, job: str, request: Spend) -> Foreseen: ...  # what a job's pace says of a request, which has steps
 
-    def kept(self, job: str) -> Kept: ...  # its files
+    def outputs(self, job: str) -> Outputs: ...  # its files
 
     def cancel(self, job: str) -> None: ...  # raises Problem when it could not be ended; that is tried on

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from tools.cards import FileMade, Spend
 from tools.desk import Contract, Desk, view_of
 from tools.jobs import checks, cron, tracking
-from tools.jobs.kept import listed
+from tools.jobs.outputs import listed
 from tools.jobs.place import JobsView
 from tools.jobs.watch import told_alerts
 from tools.problem import Problem

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from tools.cards import FileMade, Spend
 from tools.desk import Desk
 from tools.jobs import checks
-from tools.jobs.place import Ended, JobsView, Ran
+from tools.jobs.place import JobsView, MachineEnded, Ran
 from tools.jobs.prices import PORT_MICRO_USD_PER_HOUR
 from tools.jobs.run import payer_of
 from tools.problem import Problem
@@ -98,7 +98,7 @@ def _running(view: JobsView, flavor: str) -> str:
         if not flavor or row.flavor == flavor:
             try:
                 view.machine(row.job).ready()
-            except Ended:  # only just
+            except MachineEnded:  # only just
                 continue
             return row.job
     return ""

@@ -7,8 +7,8 @@ from typing import Any
 
 from tools.desk import Desk, view_of
 from tools.jobs import checks
-from tools.jobs.kept import listed
 from tools.jobs.noise import folded
+from tools.jobs.outputs import listed
 from tools.jobs.place import JobRow
 
 LINE = 500  # characters

@@ -54,7 +54,7 @@ class HtmlPaper:
 
 def read_html(html: str, check: Callable[[], None] = lambda: None) -> HtmlPaper:
     """Read LaTeXML's HTML. check is called often. Raises Problem when this is some other kind of page."""
-    reader = _Reader()
+    reader = _ArticleReader()
     started = time.monotonic()
     whole = True
     for count, token in enumerate(tokens(html)):
@@ -98,7 +98,7 @@ class _Table:
         return "; ".join(" ".join(cell for cell in row if cell) for row in self.rows)
 
 
-class _Reader:
+class _ArticleReader:
     """Walks the page once. _texts is a stack of buffers: what is captured (a title, a cell) has its own on top."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What a job tells Trackio reaches the session, once, whatever goes wrong with the dashboard; the job never minds."""
+"""What a job tells Trackio reaches the session, once, whatever goes wrong with the dashboard; the job never picker."""
 
 from __future__ import annotations
 

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.jobs.forecast import Terms
-from agent.jobs.watchdog import SILENCE, STARTING, Alarm, Watch
+from agent.jobs.watchdog import SILENCE, STARTING, Alarm, LossWatch
 from tools.jobs.metrics import Found, MetricReader, Point
 
 TERMS = Terms(price_micro_usd_per_hour=1_000_000, timeout_seconds=1e6)
 
 
 def watched(points: Iterable[Point], total: float | None = 200, terms: Terms = TERMS, pace: float = 2.0) -> list[Alarm]:
-    watch = Watch(terms, total_steps=total)
+    watch = LossWatch(terms, total_steps=total)
     alarms: list[Alarm] = []
     for n, point in enumerate(points, start=1):
         alarms += watch.read(n * pace, Found((dict([("step", float(n)), *point.items()]),)))
@@ -148,7 +148,7 @@ def test_learning_by_reward_is_not_judged_by_its_loss() -> None:
 
 
 def test_silence_is_a_hang_only_beyond_the_rhythm_and_once() -> None:
-    watch = Watch(TERMS, total_steps=200)
+    watch = LossWatch(TERMS, total_steps=200)
     for n in range(1, 20):
         assert watch.read(n * 2.0, Found(({"step": float(n), "loss": 1 / n},))) == ()
     assert watch.tick(38 + SILENCE) == ()
@@ -159,7 +159,7 @@ def test_silence_is_a_hang_only_beyond_the_rhythm_and_once() -> None:
 
 
 def test_a_hang_that_ended_can_be_told_again() -> None:
-    watch = Watch(TERMS)
+    watch = LossWatch(TERMS)
     for at in (1.0, 2.0, 3.0):
         watch.read(at, Found(({"step": at, "loss": 1.0},)))
     assert [one.rule for one in watch.tick(4 + SILENCE)] == ["hang"]
@@ -168,7 +168,7 @@ def test_a_hang_that_ended_can_be_told_again() -> None:
 
 
 def test_a_pause_as_long_as_those_before_is_no_hang() -> None:
-    watch, at = Watch(TERMS), 0.0
+    watch, at = LossWatch(TERMS), 0.0
     for n in range(1, 61):
         at += 2.0 if n % 20 else 280.0
         watch.read(at, Found(({"step": float(n), "loss": 1 / n},)))
@@ -177,13 +177,13 @@ def test_a_pause_as_long_as_those_before_is_no_hang() -> None:
 
 
 def test_before_the_first_step_there_is_more_time() -> None:
-    watch = Watch(TERMS)
+    watch = LossWatch(TERMS)
     assert watch.tick(STARTING) == ()
     assert [one.rule for one in watch.tick(STARTING + 1)] == ["hang"]
 
 
 def test_lines_without_steps_are_a_hang_in_the_end() -> None:
-    watch = Watch(TERMS)
+    watch = LossWatch(TERMS)
     for at in (1.0, 2.0, 3.0):
         watch.read(at, Found(({"step": at, "loss": 1.0},)))
     alarms: list[Alarm] = []
@@ -208,7 +208,7 @@ def test_a_run_that_will_pass_its_budget_is_told() -> None:
 
 
 def test_the_newest_forecast_is_at_hand() -> None:
-    watch = Watch(TERMS, total_steps=100)
+    watch = LossWatch(TERMS, total_steps=100)
     assert watch.forecast is None
     for n in range(1, 30):
         watch.read(n * 2.0, Found(({"step": float(n)},)))
@@ -217,7 +217,7 @@ def test_the_newest_forecast_is_at_hand() -> None:
 
 
 def test_it_understands_what_the_reader_finds() -> None:
-    reader, watch = MetricReader(), Watch(TERMS)
+    reader, watch = MetricReader(), LossWatch(TERMS)
     alarms: list[Alarm] = []
     for n in range(1, 40):
         bar = f"\r {n}%|█  | {n}/100 [00:{n:02d}<01:00,  1.00it/s]"
@@ -235,7 +235,7 @@ numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)
     st.sampled_from(["step", "loss", "eval_loss", "grad_norm", "reward", "accuracy", "total_steps"]), numbers
 )), max_size=60))  # fmt: skip
 def test_whatever_is_measured_each_rule_speaks_in_plain_words(feed: list[tuple[float, Point]]) -> None:
-    watch = Watch(TERMS)
+    watch = LossWatch(TERMS)
     for at, point in feed:
         for alarm in (*watch.read(at, Found((point,))), *watch.tick(at)):
             assert alarm.words.endswith(".")

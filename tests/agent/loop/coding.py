@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from agent.events import Entry, Event, UserSaid
 from agent.journal import Header, Journal
-from agent.journal_writer import Scribe
+from agent.journal_writer import JournalWriter
 from agent.loop.coder import Coder
 from agent.loop.memory import Memory
 from agent.loop.toolbox import Toolbox
@@ -87,11 +87,11 @@ def working(
     with ModelServer(script) as server:
         (folder / "work").mkdir(parents=True, exist_ok=True)
         journal = Journal(folder / "s.jsonl", Header(session="session", owner="local", created=0.0))
-        scribe = Scribe(journal)
+        writer = JournalWriter(journal)
 
         def emit(event: Event) -> None:
             told(event)
-            scribe.emit(event)
+            writer.emit(event)
 
         def nothing(_: object) -> Any:
             raise Problem("no tool is called here")
@@ -101,5 +101,5 @@ def working(
             yield Work(journal, server, folder, Memory(journal.entries), executor, emit, window)
         finally:
             executor.close()
-            scribe.flush()
+            writer.flush()
             journal.close()

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from agent.loop.guards import Plan, Repetition, Replies, Verdict
+from agent.loop.guards import GuardVerdict, Plan, Repetition, Replies
 
 
-def did(verdicts: list[Verdict | None]) -> list[str]:
+def did(verdicts: list[GuardVerdict | None]) -> list[str]:
     return [verdict.did if verdict else "" for verdict in verdicts]
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from agent.models import embedded, weights
 from agent.models.deltas import Cancel, Delta, Done, Text, Usage, Waiting
-from agent.models.embedded import EmbeddedModel, Offer
+from agent.models.embedded import EmbeddedModel, EmbeddedOffer
 from agent.models.faults import TooLong
 from agent.models.router import plain_messages
 from agent.models.speech import Decoder, Until
@@ -324,7 +324,7 @@ def test_on_a_cpu_it_is_offered_with_its_measured_speed_and_never_by_default(mak
     assert before.speed.startswith("Slow")
     ask(EmbeddedModel(name))
     after = embedded.offer({"EMBEDDED_MODEL": name})
-    assert after == Offer(name, "CPU", 4096, after.speed if after else "", default=False)
+    assert after == EmbeddedOffer(name, "CPU", 4096, after.speed if after else "", default=False)
     assert "tokens per second, measured here" in after.speed
 
 

@@ -18,16 +18,16 @@ from agent.models.metered import (
     CapReached,
     Metered,
     Purse,
+    TokenPrices,
     settle_what_was_cut_short,
 )
-from agent.models.prices import Prices
 from agent.money.books import Books
 from agent.money.ledger import THINKING_LIMIT
 from tools.cards import Answer, RaiseCap
 from tools.problem import Problem, Stopped
 
 HELLO = [{"role": "user", "content": "Hello"}]
-DEAR = Prices(input=3_000_000, output=15_000_000)
+DEAR = TokenPrices(input=3_000_000, output=15_000_000)
 
 
 class Spoken:
@@ -80,7 +80,7 @@ class Money:
         return self.books.ledger.thinking.held
 
 
-def heard(money: Money, model: Spoken, prices: Prices = DEAR, messages: Sequence[Any] = HELLO) -> list[Delta]:
+def heard(money: Money, model: Spoken, prices: TokenPrices = DEAR, messages: Sequence[Any] = HELLO) -> list[Delta]:
     return list(Metered(model, prices, money.purse).stream(messages, cancel=Cancel()))
 
 
@@ -92,9 +92,9 @@ def test_a_call_costs_its_usage_at_the_list_price_rounded_up() -> None:
 
 
 def test_tokens_from_the_cache_cost_the_cache_price_where_there_is_one() -> None:
-    assert Prices(100, 0, cached=10).cost(1_000_000, 0, 400_000) == 64
-    assert Prices(100, 0).cost(1_000_000, 0, 400_000) == 100
-    assert Prices(1, 1).cost(1, 0) == 1
+    assert TokenPrices(100, 0, cached=10).cost(1_000_000, 0, 400_000) == 64
+    assert TokenPrices(100, 0).cost(1_000_000, 0, 400_000) == 100
+    assert TokenPrices(1, 1).cost(1, 0) == 1
 
 
 def test_money_is_held_while_the_model_speaks() -> None:
@@ -259,10 +259,10 @@ class Trace:
         self.check()
 
     def ask(self) -> None:
-        prices = Prices(self.dice.randrange(0, 5_000), self.dice.randrange(0, 90_000))
+        prices = TokenPrices(self.dice.randrange(0, 5_000), self.dice.randrange(0, 90_000))
         self.replies.append(Metered(self.model(prices), prices, self.purse).stream(HELLO, cancel=Cancel()))
 
-    def model(self, prices: Prices) -> Spoken:
+    def model(self, prices: TokenPrices) -> Spoken:
         trace = self
 
         class Usually(Spoken):

@@ -16,11 +16,11 @@ from hypothesis import settings as runs
 from hypothesis import strategies as st
 
 from agent.models.payers import Payer, payers, pick, whose_token
-from agent.models.visitor_caps import FILE, OwnerPurse
+from agent.models.visitor_caps import FILE, VisitorCaps
 from agent.settings import Settings
 from tests import ROOT
 from tests.doubles.hub import FakeHub
-from tools.hub.hub import Account, Hub
+from tools.hub.hub import Hub, HubAccount
 from tools.hub.values import Organization
 from tools.problem import Problem
 
@@ -42,8 +42,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def purse(tmp_path: Path, clock: Clock) -> OwnerPurse:
-    return OwnerPurse(tmp_path, 100_000, 250_000, clock)
+def purse(tmp_path: Path, clock: Clock) -> VisitorCaps:
+    return VisitorCaps(tmp_path, 100_000, 250_000, clock)
 
 
 # --- the user and the organizations ---
@@ -82,7 +82,9 @@ def test_nobody_signed_in_has_no_account(hub: FakeHub) -> None:
 
 
 def test_only_a_payer_that_was_offered_can_be_picked() -> None:
-    account = Account("ada", True, "", (Organization("lab", True, "team", False), Organization("full", True, "", True)))
+    account = HubAccount(
+        "ada", True, "", (Organization("lab", True, "team", False), Organization("full", True, "", True))
+    )
     offered = payers(account)
     assert pick(offered, "").name == "ada"
     assert pick(offered, "lab").bill_to == "lab"
@@ -131,7 +133,7 @@ def test_a_spaces_own_token_is_used_only_for_who_has_none_and_only_where_it_is_a
 # --- the owner's purse ---
 
 
-def test_a_visitor_may_spend_its_share_of_the_day_and_not_a_micro_dollar_more(purse: OwnerPurse) -> None:
+def test_a_visitor_may_spend_its_share_of_the_day_and_not_a_micro_dollar_more(purse: VisitorCaps) -> None:
     assert purse.free("visitor:a") == 100_000
     purse.reserve("visitor:a", "1", 60_000)
     assert purse.free("visitor:a") == 40_000
@@ -143,7 +145,7 @@ def test_a_visitor_may_spend_its_share_of_the_day_and_not_a_micro_dollar_more(pu
     assert purse.free("visitor:b") == 100_000
 
 
-def test_all_visitors_together_have_a_cap_too(purse: OwnerPurse) -> None:
+def test_all_visitors_together_have_a_cap_too(purse: VisitorCaps) -> None:
     purse.reserve("visitor:a", "1", 100_000)
     purse.reserve("visitor:b", "2", 100_000)
     assert purse.free("visitor:c") == 50_000
@@ -152,7 +154,7 @@ def test_all_visitors_together_have_a_cap_too(purse: OwnerPurse) -> None:
     purse.reserve("visitor:c", "3", 50_000)
 
 
-def test_what_was_not_spent_is_free_again(purse: OwnerPurse) -> None:
+def test_what_was_not_spent_is_free_again(purse: VisitorCaps) -> None:
     purse.reserve("visitor:a", "1", 100_000)
     purse.settle("1", 1_234)
     assert purse.free("visitor:a") == 98_766
@@ -161,7 +163,7 @@ def test_what_was_not_spent_is_free_again(purse: OwnerPurse) -> None:
     assert purse.free("visitor:a") == 98_766
 
 
-def test_repeating_a_step_changes_nothing(purse: OwnerPurse, tmp_path: Path) -> None:
+def test_repeating_a_step_changes_nothing(purse: VisitorCaps, tmp_path: Path) -> None:
     purse.reserve("visitor:a", "1", 50_000)
     purse.reserve("visitor:a", "1", 50_000)
     purse.settle("1", 10)
@@ -173,7 +175,7 @@ def test_repeating_a_step_changes_nothing(purse: OwnerPurse, tmp_path: Path) -> 
     assert len((tmp_path / FILE).read_text().splitlines()) == 2
 
 
-def test_a_hold_that_has_ended_or_is_anothers_cannot_be_used_again(purse: OwnerPurse) -> None:
+def test_a_hold_that_has_ended_or_is_anothers_cannot_be_used_again(purse: VisitorCaps) -> None:
     purse.reserve("visitor:a", "1", 50_000)
     for visitor, micro_usd in (("visitor:b", 50_000), ("visitor:a", 50_001)):
         with pytest.raises(Problem, match="was used already"):
@@ -183,7 +185,7 @@ def test_a_hold_that_has_ended_or_is_anothers_cannot_be_used_again(purse: OwnerP
         purse.reserve("visitor:a", "1", 50_000)
 
 
-def test_a_call_that_cost_more_than_its_hold_is_counted_in_full(purse: OwnerPurse) -> None:
+def test_a_call_that_cost_more_than_its_hold_is_counted_in_full(purse: VisitorCaps) -> None:
     purse.reserve("visitor:a", "1", 10)
     purse.settle("1", 150_000)
     assert purse.free("visitor:a") == 0
@@ -193,7 +195,7 @@ def test_a_call_that_cost_more_than_its_hold_is_counted_in_full(purse: OwnerPurs
 
 
 def test_a_new_day_begins_at_midnight_utc_and_a_late_bill_counts_for_its_own_day(
-    purse: OwnerPurse, clock: Clock
+    purse: VisitorCaps, clock: Clock
 ) -> None:
     purse.reserve("visitor:a", "1", 100_000)
     clock.now = NOON + DAY / 2 - 1
@@ -207,25 +209,25 @@ def test_a_new_day_begins_at_midnight_utc_and_a_late_bill_counts_for_its_own_day
 
 
 def test_the_purse_is_the_same_after_a_restart_and_for_another_process(
-    purse: OwnerPurse, tmp_path: Path, clock: Clock
+    purse: VisitorCaps, tmp_path: Path, clock: Clock
 ) -> None:
-    other = OwnerPurse(tmp_path, 100_000, 250_000, clock)
+    other = VisitorCaps(tmp_path, 100_000, 250_000, clock)
     purse.reserve("visitor:a", "1", 60_000)
     assert other.free("visitor:a") == 40_000
     other.reserve("visitor:a", "2", 40_000)
     assert purse.free("visitor:a") == 0
     purse.settle("2", 0)
-    assert OwnerPurse(tmp_path, 100_000, 250_000, clock).free("visitor:a") == 40_000
+    assert VisitorCaps(tmp_path, 100_000, 250_000, clock).free("visitor:a") == 40_000
 
 
 @pytest.mark.parametrize("kept", range(0, 95, 7))
 def test_half_a_line_that_a_crash_left_was_never_granted(tmp_path: Path, clock: Clock, kept: int) -> None:
-    first = OwnerPurse(tmp_path, 100_000, 250_000, clock)
+    first = VisitorCaps(tmp_path, 100_000, 250_000, clock)
     first.reserve("visitor:a", "1", 60_000)
     whole = (tmp_path / FILE).read_bytes()
     with (tmp_path / FILE).open("ab") as file:
         file.write(whole.replace(b'"1"', b'"2"')[:kept])
-    second = OwnerPurse(tmp_path, 100_000, 250_000, clock)
+    second = VisitorCaps(tmp_path, 100_000, 250_000, clock)
     assert second.free("visitor:a") == 40_000
     second.reserve("visitor:a", "3", 40_000)
     assert first.free("visitor:a") == 0
@@ -236,12 +238,12 @@ def test_half_a_line_that_a_crash_left_was_never_granted(tmp_path: Path, clock: 
     "line", [b"garbage", b"{}", b"[]", b'{"kind":"held","hold":"x","micro_usd":-5}', b"\xff", b"["]
 )
 def test_a_damaged_file_lends_nothing_until_its_owner_mends_it(
-    purse: OwnerPurse, tmp_path: Path, clock: Clock, line: bytes
+    purse: VisitorCaps, tmp_path: Path, clock: Clock, line: bytes
 ) -> None:
     purse.reserve("visitor:a", "1", 60_000)
     with (tmp_path / FILE).open("ab") as file:
         file.write(line + b"\n")
-    for one in (purse, OwnerPurse(tmp_path, 100_000, 250_000, clock)):
+    for one in (purse, VisitorCaps(tmp_path, 100_000, 250_000, clock)):
         for _ in range(2):
             with pytest.raises(Problem, match=r"Line 2 of owner-spend\.jsonl is damaged"):
                 one.free("visitor:a")
@@ -251,10 +253,10 @@ def test_a_damaged_file_lends_nothing_until_its_owner_mends_it(
 
 def test_where_nothing_can_be_written_nothing_is_lent(tmp_path: Path, clock: Clock) -> None:
     with pytest.raises(Problem, match="cannot be opened"):
-        OwnerPurse(tmp_path / "missing", 100_000, 250_000, clock).reserve("visitor:a", "1", 1)
+        VisitorCaps(tmp_path / "missing", 100_000, 250_000, clock).reserve("visitor:a", "1", 1)
 
 
-def test_a_name_that_is_odd_is_a_name_like_any_other(purse: OwnerPurse) -> None:
+def test_a_name_that_is_odd_is_a_name_like_any_other(purse: VisitorCaps) -> None:
     for number, visitor in enumerate(['"}\n{"', "\ud800", "ü" * 1000, "\x00"]):
         purse.reserve(visitor, f"{number}\n", 1)
         assert purse.free(visitor) == 99_999
@@ -264,7 +266,7 @@ def test_a_name_that_is_odd_is_a_name_like_any_other(purse: OwnerPurse) -> None:
         purse.reserve("visitor:a", "x", -1)
 
 
-def test_only_the_owner_of_the_app_can_read_the_file(purse: OwnerPurse, tmp_path: Path) -> None:
+def test_only_the_owner_of_the_app_can_read_the_file(purse: VisitorCaps, tmp_path: Path) -> None:
     purse.reserve("visitor:a", "1", 1)
     assert (tmp_path / FILE).stat().st_mode & 0o077 == 0
 
@@ -287,7 +289,7 @@ def test_whatever_happens_no_more_is_authorised_than_the_caps(
 ) -> None:
     """Against a plain account of the same steps; real costs stay within their holds here."""
     folder, clock = tmp_path_factory.mktemp("purse"), Clock()
-    purses = [OwnerPurse(folder, 100, 150, clock), OwnerPurse(folder, 100, 150, clock)]
+    purses = [VisitorCaps(folder, 100, 150, clock), VisitorCaps(folder, 100, 150, clock)]
     account: dict[tuple[int, int], tuple[str, int, int, bool]] = {}  # (day begun, hold) -> visitor, day, sum, open
     day = 0
     for number, (what, visitor, hold, micro_usd) in enumerate(steps):
@@ -311,7 +313,7 @@ def test_whatever_happens_no_more_is_authorised_than_the_caps(
                 purse.settle(f"{hold}", cost) if what == "settle" else purse.release(f"{hold}")
                 account[key] = (*account[key][:2], cost, False)
             case "restart":
-                purses[number % 2] = OwnerPurse(folder, 100, 150, clock)
+                purses[number % 2] = VisitorCaps(folder, 100, 150, clock)
             case "tear" if (folder / FILE).exists():
                 with (folder / FILE).open("ab") as file:
                     file.write(b'{"kind":"held","micro_usd":1')
@@ -328,11 +330,11 @@ def test_whatever_happens_no_more_is_authorised_than_the_caps(
 SPENDER = """
 import random, sys
 from pathlib import Path
-from agent.models.visitor_caps import OwnerPurse
+from agent.models.visitor_caps import VisitorCaps
 from tools.desk import Problem
 
 folder, number, now = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
-purse, dice = OwnerPurse(folder, 10**9, 1_000, lambda: now), random.Random(number)
+purse, dice = VisitorCaps(folder, 10**9, 1_000, lambda: now), random.Random(number)
 with (folder / f"granted-{number}").open("ab", buffering=0) as granted:
     for turn in range(10_000):
         amount = dice.randrange(1, 9)
@@ -349,7 +351,7 @@ def test_processes_that_spend_at_once_and_are_killed_never_pass_the_cap(tmp_path
         subprocess.Popen([sys.executable, "-c", SPENDER, str(tmp_path), str(number), str(NOON)], cwd=ROOT)
         for number in range(3)
     ]
-    purse = OwnerPurse(tmp_path, 10**9, 1_000, Clock())
+    purse = VisitorCaps(tmp_path, 10**9, 1_000, Clock())
     deadline = time.monotonic() + 60
     for left in (700, 0):
         while purse.free("x") > left and time.monotonic() < deadline:
@@ -365,7 +367,7 @@ def test_processes_that_spend_at_once_and_are_killed_never_pass_the_cap(tmp_path
     assert 0 <= 1_000 - granted <= 8 * len(spenders), "what is granted is written down first; a kill may come between"
 
 
-def test_threads_that_spend_at_once_never_pass_the_cap(purse: OwnerPurse) -> None:
+def test_threads_that_spend_at_once_never_pass_the_cap(purse: VisitorCaps) -> None:
     def spend(number: int) -> int:
         try:
             purse.reserve("visitor:a", str(number), 7_001)

@@ -19,11 +19,11 @@ from agent.models.router import (
     Cancel,
     Delta,
     Done,
+    NativeCall,
     Reasoning,
     Restarted,
     RouterModel,
     Text,
-    ToolCall,
     Usage,
     plain_messages,
 )
@@ -136,15 +136,15 @@ def test_tool_calls_come_whole_or_in_pieces() -> None:
         chunk("null", '"tool_calls"'),
     )
     with ModelServer([Reply(tool_calls=[("search", '{"q": 1}')]), pieces]) as server:
-        assert done(ask(server)).tool_calls == (ToolCall("search", '{"q": 1}'),)
-        assert done(ask(server)).tool_calls == (ToolCall("search", '{"q":1}'), ToolCall("read", '{"id": "x"}'))
+        assert done(ask(server)).tool_calls == (NativeCall("search", '{"q": 1}'),)
+        assert done(ask(server)).tool_calls == (NativeCall("search", '{"q":1}'), NativeCall("read", '{"id": "x"}'))
 
 
 def test_an_answer_that_is_no_stream_is_understood() -> None:
     whole = Reply("hello", reasoning="hm", tool_calls=[("f", "{}")], stream=False, provider="local")
     with ModelServer([whole]) as server:
         told = ask(server)
-    assert told == [Reasoning("hm"), Text("hello"), Done("stop", Usage(100, 2), "local", (ToolCall("f", "{}"),))]
+    assert told == [Reasoning("hm"), Text("hello"), Done("stop", Usage(100, 2), "local", (NativeCall("f", "{}"),))]
 
 
 @pytest.mark.parametrize("piece", [1, 2, 7, 4096])

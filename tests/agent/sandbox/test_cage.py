@@ -16,7 +16,7 @@ import pytest
 
 from agent.sandbox import levels
 from agent.sandbox.__main__ import main as command
-from agent.sandbox.files import Usage
+from agent.sandbox.files import DiskUsage
 from agent.sandbox.forks import Zygote, zygote
 from agent.sandbox.host import Executor, Limits
 from agent.sandbox.inside import landlock
@@ -195,11 +195,11 @@ def test_forks_do_not_draw_the_same_random_numbers(tmp_path: Path) -> None:
         (Limits(resident_bytes=300 << 20), "x = [b'x' * (8 << 20) + bytes([i]) for i in range(90)]", "300 MB of memory"),
         (Limits(threads=20), "import threading, time\nfor _ in range(50): threading.Thread(target=time.sleep, args=(9,)).start()", "20 threads"),
         (Limits(cpu_seconds=0.3), "while True: pass", "0.3 s of CPU"),
-        (Limits(disk=Usage(1 << 20, 100, 5)), "open('f', 'wb').write(b'x' * (3 << 20))", "1 MB"),
-        (Limits(disk=Usage(1 << 20, 100, 5)), "for i in range(200): open(str(i), 'w').close()", "100 files or folders"),
-        (Limits(disk=Usage(1 << 20, 100, 5)), "import os\nfor _ in range(50): os.mkdir('d'); os.chdir('d')", "5 folders deep"),
+        (Limits(disk=DiskUsage(1 << 20, 100, 5)), "open('f', 'wb').write(b'x' * (3 << 20))", "1 MB"),
+        (Limits(disk=DiskUsage(1 << 20, 100, 5)), "for i in range(200): open(str(i), 'w').close()", "100 files or folders"),
+        (Limits(disk=DiskUsage(1 << 20, 100, 5)), "import os\nfor _ in range(50): os.mkdir('d'); os.chdir('d')", "5 folders deep"),
         (
-            Limits(disk=Usage(1 << 20, 100, 5)),
+            Limits(disk=DiskUsage(1 << 20, 100, 5)),
             "import os\nf = open('f', 'wb')\nos.unlink('f')\nf.write(b'x' * (3 << 20))\nf.flush()",
             "1 MB",
         ),
@@ -217,7 +217,7 @@ def test_a_step_that_takes_too_much_is_ended_and_the_next_works(
 
 
 def test_files_that_tools_have_put_there_are_not_held_against_the_code(tmp_path: Path) -> None:
-    with Code(tmp_path, Limits(disk=Usage(1 << 20, 100, 5)), level="full") as code:
+    with Code(tmp_path, Limits(disk=DiskUsage(1 << 20, 100, 5)), level="full") as code:
         code("x = 1")
         (tmp_path / "work" / "downloaded").write_bytes(bytes(3 << 20))
         assert code("import time\ntime.sleep(0.2)").error == ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.sandbox.files import Usage, remove_since, safe_open, usage
+from agent.sandbox.files import DiskUsage, remove_since, safe_open, usage
 from agent.sandbox.seal import Seal, owner_key
 from tools.problem import Problem
 
@@ -89,7 +89,7 @@ def test_a_folder_that_becomes_a_link_at_the_worst_moment_gives_nothing_away(fol
 
 
 def test_a_tree_is_counted_to_its_limits_and_cleared_of_what_is_new(folder: Path) -> None:
-    work, most = folder / "work", Usage(bytes=1 << 20, entries=1000, depth=10)
+    work, most = folder / "work", DiskUsage(bytes=1 << 20, entries=1000, depth=10)
     assert usage([work], most).entries == 2
     since = (work / "deep" / "file").stat().st_ctime + 0.001
     here = os.open(work, os.O_RDONLY)

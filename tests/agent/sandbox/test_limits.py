@@ -15,7 +15,7 @@ import pytest
 
 from agent.sandbox.host import Executor, Limits, ToolStub
 from agent.sandbox.inside.protocol import FROM_WORKER, HEADER, pack
-from agent.sandbox.messages import Broken, Splitter
+from agent.sandbox.messages import Splitter, WorkerBroken
 from tests.agent.sandbox.sessions_of_code import Code
 from tools.problem import Stopped
 
@@ -282,7 +282,7 @@ def test_whatever_bytes_come_the_host_gets_messages_or_broken() -> None:
                 for message in splitter.feed(_frame(dice)):
                     assert message.type in {"hello", "ready", "call", "done"}
                     heard += 1
-        except Broken:
+        except WorkerBroken:
             broken += 1
     assert heard > 500
     assert broken > 500

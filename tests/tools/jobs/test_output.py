@@ -318,7 +318,7 @@ def test_a_file_that_cannot_be_kept_is_a_problem(sit: Sit, tmp_path: Path) -> No
 
 
 def test_a_place_hides_what_it_knows_from_reprs(at: Places) -> None:
-    kept = at.place.kept("ada/1", "s1-c1", spend(outputs=BUCKET, secrets=("WANDB_API_KEY",)))
+    kept = at.place.outputs("ada/1", "s1-c1", spend(outputs=BUCKET, secrets=("WANDB_API_KEY",)))
     assert "kettle" in str(kept.hide)
     assert "kettle" not in repr(kept)
     assert "hf_ada" not in repr(kept)

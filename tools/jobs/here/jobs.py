@@ -29,7 +29,7 @@ from pydantic import BaseModel, Field, ValidationError
 from tools.cards import Spend
 from tools.jobs import tracking
 from tools.jobs.here import installed, processes, supervise
-from tools.jobs.here.kept import KeptHere, files_under
+from tools.jobs.here.outputs import OutputsHere, files_under
 from tools.jobs.place import JobPlace, JobState, JobStatus
 from tools.jobs.remote.log import hidden
 from tools.problem import Problem
@@ -167,8 +167,8 @@ class LocalJobs:
     def tracker(self, job: str, label: str, spec: Spend) -> tracking.Tracker | None:  # noqa: ARG002
         return tracking.Inbox(self._jobs / job / "trackio", hidden) if spec.track else None
 
-    def kept(self, job: str, label: str, spec: Spend) -> KeptHere:  # noqa: ARG002  # it is known by its id
-        return KeptHere(self._of(job) / "work", f"jobs/{job}/work/")
+    def outputs(self, job: str, label: str, spec: Spend) -> OutputsHere:  # noqa: ARG002  # it is known by its id
+        return OutputsHere(self._of(job) / "work", f"jobs/{job}/work/")
 
     def bill(self, job: str) -> None:
         """It costs nothing."""

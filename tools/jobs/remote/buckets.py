@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from tools.cards import KeptFile
+from tools.cards import OutputFile
 from tools.hub.hub import Hub, NotThere, whole
-from tools.jobs.kept import LISTED, Left, checked, is_plain
+from tools.jobs.outputs import LISTED, OutputList, checked, is_plain
 from tools.problem import Problem
 
 LISTING_SECONDS = 10.0
@@ -31,7 +31,7 @@ class BucketFolder:
     folder: str
     hide: tuple[str, ...] = field(default=(), repr=False)
 
-    def files(self) -> Left:
+    def files(self) -> OutputList:
         """What can be known of them within 10 seconds. A bucket that is not there holds nothing.
 
         Raises Problem if not even its first page can be had.
@@ -39,7 +39,7 @@ class BucketFolder:
         deadline = time.monotonic() + LISTING_SECONDS
         where = f"{quote(self.bucket)}/tree/{quote(self.folder, safe='')}?recursive=true"
         more: str | None = f"{self.hub.endpoint}/api/buckets/{where}"
-        found: list[KeptFile] = []
+        found: list[OutputFile] = []
         rest = 0
         for number in range(PAGES):
             try:
@@ -58,7 +58,7 @@ class BucketFolder:
             if more is None:
                 break
         at = f"{self.hub.endpoint}/buckets/{quote(self.bucket)}"
-        return Left(tuple(found), rest - len(found), more is None, self.bucket, self.folder, at)
+        return OutputList(tuple(found), rest - len(found), more is None, self.bucket, self.folder, at)
 
     def own(self, path: str) -> str:
         return checked(path)
@@ -91,10 +91,10 @@ class BucketFolder:
         path = item.get("path") if isinstance(item, dict) else None
         return isinstance(path, str) and path.startswith(f"{self.folder}/") and item.get("type") == "file"
 
-    def _file(self, item: Any) -> KeptFile | None:
+    def _file(self, item: Any) -> OutputFile | None:
         """None for what is no file of this folder, or one whose name could lead astray."""
         if not self._is_ours(item):
             return None
         path, size = item["path"].removeprefix(f"{self.folder}/"), item.get("size")
         known = isinstance(size, int) and not isinstance(size, bool) and 0 <= size < 1 << 60
-        return KeptFile(path=path, bytes=size) if known and is_plain(path) else None
+        return OutputFile(path=path, bytes=size) if known and is_plain(path) else None

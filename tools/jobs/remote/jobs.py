@@ -346,7 +346,7 @@ class HubJobs:
         namespace, ids = parted(job)
         return numbers(self._hub().metrics(namespace, ids[0], threading.Event()) or {})
 
-    def kept(self, job: str, label: str, spec: Spend) -> BucketFolder:
+    def outputs(self, job: str, label: str, spec: Spend) -> BucketFolder:
         if not spec.outputs:
             how = "Copy files out of a sandbox with sandbox_file" if self.where == "sandbox" else "Use outputs=True"
             raise Problem(f"Nothing is kept of job {job[:80]}.", f"{how}, next time.")

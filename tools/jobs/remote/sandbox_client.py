@@ -31,7 +31,7 @@ from huggingface_hub._sandbox import (
 from huggingface_hub.errors import HfHubHTTPError, SandboxError
 
 from tools.cards import Spend
-from tools.jobs.place import Ended, Ran
+from tools.jobs.place import MachineEnded, Ran
 from tools.jobs.remote.client import JobsHub, Submission
 from tools.jobs.remote.launch import labels
 from tools.problem import Problem
@@ -72,7 +72,7 @@ def submission(hub: JobsHub, label: str, spec: Spend) -> Submission:
 
 
 @dataclass(frozen=True)
-class Machine:
+class HubSandbox:
     """A running sandbox. Its user is root in there, and nothing of this machine is in reach."""
 
     hub: JobsHub
@@ -80,10 +80,10 @@ class Machine:
     job: str
 
     def ready(self) -> bool:
-        """Whether it answers. Raises Ended when it never will."""
+        """Whether it answers. Raises MachineEnded when it never will."""
         facts = self.hub.inspect(self.namespace, self.job)
         if facts.over:
-            raise Ended(f"Sandbox {self.job} has ended: {facts.message or facts.stage}.", "Start another.")
+            raise MachineEnded(f"Sandbox {self.job} has ended: {facts.message or facts.stage}.", "Start another.")
         if facts.stage != "RUNNING" or not facts.expose_url:
             return False
         with self._open() as sandbox, contextlib.suppress(SandboxError, httpx2.HTTPError):

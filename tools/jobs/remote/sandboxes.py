@@ -9,13 +9,13 @@ from tools.jobs.prices import PORT_MICRO_USD_PER_HOUR
 from tools.jobs.remote.client import JobsHub, Submission
 from tools.jobs.remote.jobs import HubJobs, parted
 from tools.jobs.remote.launch import KIND, LABEL
-from tools.jobs.remote.sandbox_client import Machine, submission
+from tools.jobs.remote.sandbox_client import HubSandbox, submission
 from tools.problem import Problem
 
 GRACE = 120.0  # seconds that a sandbox may outlive its limit before it is swept
 
 
-class Boxes(HubJobs):
+class Sandboxes(HubJobs):
     """Sandboxes as a JobPlace: where="sandbox". Each is a Job that serves, with a lifetime, ended when idle."""
 
     where = "sandbox"
@@ -28,9 +28,9 @@ class Boxes(HubJobs):
     def _extra(self, spec: Spend) -> int:  # noqa: ARG002
         return PORT_MICRO_USD_PER_HOUR
 
-    def machine(self, job: str) -> Machine:
+    def machine(self, job: str) -> HubSandbox:
         namespace, ids = parted(job)
-        return Machine(self._hub(), namespace, ids[0])
+        return HubSandbox(self._hub(), namespace, ids[0])
 
 
 def sweep(hub: JobsHub, namespace: str, sessions: Collection[str], open_labels: Collection[str]) -> list[str]:

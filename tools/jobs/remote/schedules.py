@@ -32,7 +32,7 @@ _RUN = re.compile(r"^Run \d+ was started: (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class _Known:
+class _Schedule:
     namespace: str
     schedule: str
     runs: int
@@ -73,11 +73,11 @@ class Schedules(HubJobs):
                     if job := self._seen(label, spec):
                         return job
                 raise MaybeStarted(lost.message, "Its money stays held while it is looked for.") from None
-        return _id(_Known(spec.namespace, id, spec.runs, label))
+        return _id(_Schedule(spec.namespace, id, spec.runs, label))
 
     def find(self, label: str, spec: Spend) -> str | None:
         found = schedules_client.labelled(self._hub(), spec.namespace, label)
-        return _id(_Known(spec.namespace, found[0].id, spec.runs, label)) if found else None
+        return _id(_Schedule(spec.namespace, found[0].id, spec.runs, label)) if found else None
 
     def _seen(self, label: str, spec: Spend) -> str | None:
         try:
@@ -100,7 +100,7 @@ class Schedules(HubJobs):
             self._states[job] = (time.monotonic() + self._pace.poll, state)
         return state
 
-    def _progress(self, job: str, known: _Known) -> JobState:
+    def _progress(self, job: str, known: _Schedule) -> JobState:
         hub = self._hub()
         schedules = schedules_client.labelled(hub, known.namespace, known.label)
         runs = self._runs(hub, known, [one.last_job for one in schedules if one.last_job])
@@ -116,7 +116,7 @@ class Schedules(HubJobs):
                 return _ended(runs, known.runs)
         return JobState("running", seconds=sum(running_seconds(run) for run in runs))
 
-    def _runs(self, hub: JobsHub, known: _Known, last: list[str]) -> list[JobFacts]:
+    def _runs(self, hub: JobsHub, known: _Schedule, last: list[str]) -> list[JobFacts]:
         """All that it started, the first first."""
         found = {job.id: job for job in hub.labelled(known.namespace, LABEL, known.label)}
         for id in last:
@@ -178,12 +178,12 @@ def _ended(runs: list[JobFacts], wanted: int) -> JobState:
     return JobState("completed", 0, seconds)
 
 
-def _id(known: _Known) -> str:
+def _id(known: _Schedule) -> str:
     return f"{known.namespace}/schedule.{known.schedule}.{known.runs}.{known.label}"
 
 
-def _known(job: str) -> _Known:
+def _known(job: str) -> _Schedule:
     match = _ID.fullmatch(job)
     if not match:
         raise Problem(f"There is no schedule {job[:80]!r}.", "Use an id that jobs_list shows.")
-    return _Known(match[1], match[2], int(match[3]), match[4])
+    return _Schedule(match[1], match[2], int(match[3]), match[4])

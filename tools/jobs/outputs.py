@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from tools.cards import KeptFile
+from tools.cards import OutputFile
 from tools.problem import Problem
 
 LISTED = 200  # files
@@ -17,10 +17,10 @@ LONGEST = 500  # characters of a path
 
 
 @dataclass(frozen=True)
-class Left:
+class OutputList:
     """files: the first LISTED. rest: how many more were seen. whole: whether all were seen. url: the bucket's page."""
 
-    files: tuple[KeptFile, ...]
+    files: tuple[OutputFile, ...]
     rest: int = 0
     whole: bool = True
     bucket: str = ""  # "ada/ml-intern"; "": it is kept on this machine
@@ -28,13 +28,13 @@ class Left:
     url: str = ""
 
 
-class Kept(Protocol):
+class Outputs(Protocol):
     """Paths are relative to the job's own folder. Every method raises Problem in words."""
 
     @property
     def hide(self) -> tuple[str, ...]: ...  # values that nobody may read in a file
 
-    def files(self) -> Left: ...
+    def files(self) -> OutputList: ...
 
     def own(self, path: str) -> str: ...  # a path as the model may write it, within the folder
 
@@ -55,6 +55,6 @@ def checked(path: str) -> str:
     return path
 
 
-def listed(files: Iterable[KeptFile]) -> list[dict[str, str | int]]:
+def listed(files: Iterable[OutputFile]) -> list[dict[str, str | int]]:
     """As the model reads them: the first 50."""
     return [{"path": file.path, "bytes": file.bytes} for file in islice(files, TOLD)]

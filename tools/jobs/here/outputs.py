@@ -8,8 +8,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.cards import KeptFile
-from tools.jobs.kept import LISTED, Left, checked
+from tools.cards import OutputFile
+from tools.jobs.outputs import LISTED, OutputList, checked
 from tools.problem import Problem
 
 DEPTH, ENTRIES = 8, 10_000
@@ -19,7 +19,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
-class KeptHere:
+class OutputsHere:
     """A Kept. folder: the job's working folder; prefix: what its paths begin with, seen from the session's folder."""
 
     hide = ()
@@ -27,9 +27,9 @@ class KeptHere:
     def __init__(self, folder: Path, prefix: str) -> None:
         self._folder, self._prefix = folder, prefix
 
-    def files(self) -> Left:
+    def files(self) -> OutputList:
         files, whole = files_under(self._folder)
-        return Left(tuple(files), whole=whole)
+        return OutputList(tuple(files), whole=whole)
 
     def own(self, path: str) -> str:
         return checked(path.removeprefix(self._prefix))
@@ -51,9 +51,9 @@ class KeptHere:
             yield found.st_size, iter(lambda: file.read(PIECE), b"")
 
 
-def files_under(folder: Path) -> tuple[list[KeptFile], bool]:
+def files_under(folder: Path) -> tuple[list[OutputFile], bool]:
     """Regular files below, at most LISTED, and whether that is all; hidden names and caches are left out."""
-    found: list[KeptFile] = []
+    found: list[OutputFile] = []
     left, whole = ENTRIES, True
 
     def look(descriptor: int, prefix: str, depth: int) -> None:
@@ -72,7 +72,7 @@ def files_under(folder: Path) -> tuple[list[KeptFile], bool]:
                 elif entry.is_file(follow_symlinks=False) and entry.name.isprintable():
                     with contextlib.suppress(OSError):  # it has just gone
                         size = entry.stat(follow_symlinks=False).st_size
-                        found.append(KeptFile(path=prefix + entry.name, bytes=size))
+                        found.append(OutputFile(path=prefix + entry.name, bytes=size))
 
     with contextlib.suppress(OSError), _opened(folder, None) as top:
         look(top, "", 1)

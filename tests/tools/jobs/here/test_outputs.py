@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.doubles.desk import RecordingDesk, desk
-from tools.jobs.here.kept import KeptHere
+from tools.jobs.here.outputs import OutputsHere
 from tools.jobs.output import job_output
 from tools.problem import Problem
 
@@ -22,8 +22,8 @@ class One:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def kept(self, job: str) -> KeptHere:
-        return KeptHere(self._folder / "jobs" / job / "work", f"jobs/{job}/work/")
+    def outputs(self, job: str) -> OutputsHere:
+        return OutputsHere(self._folder / "jobs" / job / "work", f"jobs/{job}/work/")
 
 
 @pytest.fixture
