@@ -24,8 +24,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import spaces
-from smolagents import ChatMessage, MessageRole, Model, TokenUsage
-from smolagents.models import ChatMessageStreamDelta
+from smolagents import ChatMessage
 
 from agent.models import weights
 from agent.models.deltas import Cancel, Delta, Done, Text, Usage, Waiting
@@ -112,7 +111,7 @@ _LINE = _Line()
 _speeds: dict[str, float] = {}  # tokens per second of the last reply, by model
 
 
-class EmbeddedModel(Model):
+class EmbeddedModel:
     """The model inside this app. Safe for many threads at once; they are answered one after the other."""
 
     def __init__(self, model_id: str = "", *, limit: int | None = None, seconds: float | None = None) -> None:
@@ -120,7 +119,7 @@ class EmbeddedModel(Model):
 
         limit: tokens of one reply. seconds: the longest it may be generated; None: what is fair where it runs.
         """
-        super().__init__(model_id=model_id or chosen(), flatten_messages_as_text=True)
+        self.model_id = model_id or chosen()
         self._limit = limit or (LONGEST_ON_ZEROGPU if weights.on_zerogpu() else LONGEST_REPLY)
         self._seconds = seconds
 
@@ -175,39 +174,6 @@ class EmbeddedModel(Model):
                         return
             finally:
                 _LINE.leave(halt)
-
-    def generate(
-        self,
-        messages: Sequence[ChatMessage | dict[str, Any]],
-        stop_sequences: Sequence[str] | None = None,
-        response_format: dict[str, str] | None = None,
-        tools_to_call_from: Sequence[Any] | None = None,
-        **options: Any,
-    ) -> ChatMessage:
-        """smolagents' own door: one whole reply. options: max_tokens."""
-        _only_text(response_format, tools_to_call_from)
-        deltas = list(self.stream(messages, stop_words=stop_sequences or (), cancel=Cancel(), **options))
-        said = "".join(delta.text for delta in deltas if isinstance(delta, Text))
-        done = deltas[-1]
-        usage = _token_usage(done.usage) if isinstance(done, Done) else None
-        return ChatMessage(MessageRole.ASSISTANT, said, None, done, usage)
-
-    def generate_stream(
-        self,
-        messages: Sequence[ChatMessage | dict[str, Any]],
-        stop_sequences: Sequence[str] | None = None,
-        response_format: dict[str, str] | None = None,
-        tools_to_call_from: Sequence[Any] | None = None,
-        **options: Any,
-    ) -> Iterator[ChatMessageStreamDelta]:
-        """smolagents' own door: one reply in pieces. options: max_tokens."""
-        _only_text(response_format, tools_to_call_from)
-        for delta in self.stream(messages, stop_words=stop_sequences or (), cancel=Cancel(), **options):
-            match delta:
-                case Text(text):
-                    yield ChatMessageStreamDelta(text)
-                case Done():
-                    yield ChatMessageStreamDelta("", None, _token_usage(delta.usage))
 
     def _answer(
         self, messages: list[dict[str, str]], stop_words: tuple[str, ...], limit: int, halt: Halt, inbox: _Inbox
@@ -381,12 +347,3 @@ def explained(error: BaseException) -> Problem:
             what = f"The embedded model failed ({type(error).__name__})."
             do = "Send your message again, or pick another model."
     return Problem(what, do)
-
-
-def _only_text(response_format: object, tools: object) -> None:
-    if response_format or tools:
-        raise Problem("The embedded model answers in plain text only.", "Ask without a form and without tools.")
-
-
-def _token_usage(usage: Usage) -> TokenUsage:
-    return TokenUsage(usage.input_tokens or 0, usage.output_tokens or 0)

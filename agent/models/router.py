@@ -12,18 +12,11 @@ from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
 from typing import Any
 
-from smolagents import ChatMessage, MessageRole, Model, TokenUsage
-from smolagents.models import (
-    ChatMessageStreamDelta,
-    ChatMessageToolCall,
-    ChatMessageToolCallFunction,
-    ChatMessageToolCallStreamDelta,
-    get_tool_json_schema,
-)
+from smolagents import ChatMessage
 
 from agent.models.deltas import Broken, Cancel, Delta, Done, NativeCall, NotAsked, Reasoning, Restarted, Text, Usage
 from agent.models.endpoint import Endpoint, Failed, wire
-from tools.problem import Problem, Stopped
+from tools.problem import Stopped
 
 __all__ = ["Cancel", "Delta", "Done", "NativeCall", "Reasoning", "Restarted", "RouterModel", "Text", "Usage"]
 
@@ -31,7 +24,7 @@ _ROLES = {"tool-call": "assistant", "tool-response": "user"}  # smolagents' own 
 _Inbox = SimpleQueue[list[Delta] | BaseException]
 
 
-class RouterModel(Model):
+class RouterModel:
     """One model at one endpoint. Safe for many threads at once."""
 
     def __init__(
@@ -52,7 +45,7 @@ class RouterModel(Model):
         router's own. idle_seconds: silence after which a request has failed; a local model may read for minutes
         before it speaks. window: tokens, where they are known. Raises Problem for an address or a key that cannot be one.
         """
-        super().__init__(model_id=model_id, flatten_messages_as_text=True)
+        self.model_id = model_id
         headers = {"X-HF-Bill-To": bill_to, "X-HF-Session-id": session_id}
         self._endpoint = Endpoint(base_url, api_key, {k: v for k, v in headers.items() if v}, idle_seconds)
         self._attempts = attempts
@@ -74,70 +67,12 @@ class RouterModel(Model):
         A failure that may pass is met with another attempt, told as Restarted. Raises Problem when no reply is to be
         had, and Stopped as soon as cancel is set; the request is then ended at the server, too.
         """
-        options = {"max_tokens": max_tokens} if max_tokens else None
-        return self._converse(self._body(messages, stop_words, options=options), cancel)
+        body = self._body(messages, stop_words)
+        if max_tokens:
+            body["max_tokens"] = max_tokens
+        return self._converse(body, cancel)
 
-    def generate(
-        self,
-        messages: Sequence[ChatMessage | dict[str, Any]],
-        stop_sequences: Sequence[str] | None = None,
-        response_format: dict[str, str] | None = None,
-        tools_to_call_from: Sequence[Any] | None = None,
-        **options: Any,
-    ) -> ChatMessage:
-        """smolagents' own door: one whole reply. options: further fields of the request, such as temperature."""
-        said: list[str] = []
-        done = Done("")
-        body = self._body(messages, stop_sequences, response_format, tools_to_call_from, options)
-        for delta in self._converse(body, Cancel()):
-            match delta:
-                case Text(text):
-                    said.append(text)
-                case Restarted():
-                    said.clear()
-                case Done():
-                    done = delta
-        calls = [
-            ChatMessageToolCall(ChatMessageToolCallFunction(call.arguments, call.name), id=f"call_{i}", type="function")
-            for i, call in enumerate(done.tool_calls)
-        ]
-        return ChatMessage(MessageRole.ASSISTANT, "".join(said), calls or None, done, _token_usage(done.usage))
-
-    def generate_stream(
-        self,
-        messages: Sequence[ChatMessage | dict[str, Any]],
-        stop_sequences: Sequence[str] | None = None,
-        response_format: dict[str, str] | None = None,
-        tools_to_call_from: Sequence[Any] | None = None,
-        **options: Any,
-    ) -> Iterator[ChatMessageStreamDelta]:
-        """smolagents' own door: one reply in pieces. They cannot be taken back, so a later break is a Problem."""
-        spoke = False
-        body = self._body(messages, stop_sequences, response_format, tools_to_call_from, options)
-        for delta in self._converse(body, Cancel()):
-            match delta:
-                case Text(text):
-                    spoke = True
-                    yield ChatMessageStreamDelta(text)
-                case Restarted(reason) if spoke:
-                    raise Problem(reason, "Ask again.")
-                case Done():
-                    calls = [
-                        ChatMessageToolCallStreamDelta(
-                            i, f"call_{i}", "function", ChatMessageToolCallFunction(call.arguments, call.name)
-                        )
-                        for i, call in enumerate(delta.tool_calls)
-                    ]
-                    yield ChatMessageStreamDelta("", calls or None, _token_usage(delta.usage))
-
-    def _body(
-        self,
-        messages: Sequence[ChatMessage | dict[str, Any]],
-        stop_words: Sequence[str] | None,
-        response_format: dict[str, str] | None = None,
-        tools: Sequence[Any] | None = None,
-        options: dict[str, Any] | None = None,
-    ) -> dict[str, Any]:
+    def _body(self, messages: Sequence[ChatMessage | dict[str, Any]], stop_words: Sequence[str]) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.model_id,
             "messages": plain_messages(messages),
@@ -146,11 +81,7 @@ class RouterModel(Model):
         }
         if stop_words:
             body["stop"] = list(stop_words)
-        if response_format:
-            body["response_format"] = response_format
-        if tools:
-            body |= {"tools": [get_tool_json_schema(tool) for tool in tools], "tool_choice": "required"}
-        return body | (options or {})
+        return body
 
     def _converse(self, body: dict[str, Any], cancel: Cancel) -> Iterator[Delta]:
         """Read one reply, in the thread of the one who asks.
@@ -227,9 +158,3 @@ def plain_messages(messages: Sequence[ChatMessage | dict[str, Any]]) -> list[dic
 def _backoff(attempt: int) -> float:
     """Seconds before the next attempt: twice as long each time, spread so that sessions do not come back together."""
     return min(30.0, 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
-
-
-def _token_usage(usage: Usage) -> TokenUsage | None:
-    if usage.input_tokens is None and usage.output_tokens is None:
-        return None
-    return TokenUsage(usage.input_tokens or 0, usage.output_tokens or 0)

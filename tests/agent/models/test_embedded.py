@@ -125,16 +125,6 @@ def test_a_reply_ends_at_its_deadline_as_at_its_limit(make: Make) -> None:
     assert end(deltas).finish_reason == "length"
 
 
-def test_it_serves_smolagents_too(make: Make) -> None:
-    model = EmbeddedModel(make("Say</x>bcd"))
-    whole = model.generate(HI, stop_sequences=["</x>"])
-    pieces = list(model.generate_stream(HI, stop_sequences=["</x>"]))
-    assert whole.content == "".join(piece.content for piece in pieces) == "Say"
-    assert whole.token_usage == pieces[-1].token_usage
-    with pytest.raises(Problem, match="plain text"):
-        model.generate(HI, response_format={"type": "json_object"})
-
-
 # --- the prompt ---
 
 

@@ -61,8 +61,8 @@ def test_a_real_model_answers_and_keeps_to_its_stop_word(smollm2: str, capsys: p
             done = delta
     assert "Paris" in said
     assert done.finish_reason in ("stop", "length")
-    cut = model.generate(ASKED, stop_sequences=["Paris"], max_tokens=60)
-    assert "Par" not in str(cut.content)
+    cut = list(model.stream(ASKED, stop_words=("Paris",), cancel=Cancel(), max_tokens=60))
+    assert "Par" not in "".join(delta.text for delta in cut if isinstance(delta, Text))
     with capsys.disabled():
         print(f"\n{said!r}\n{done}\nfirst text after {at[0]:.2f} s, last {at[-1]:.2f} s")
         print(embedded.offer({"EMBEDDED_MODEL": smollm2}))
