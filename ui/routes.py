@@ -10,9 +10,10 @@ import logging
 import os
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, TypeVar
 from urllib.parse import quote
 
 from gradio import Request as GradioRequest
@@ -69,6 +70,9 @@ class _Answer(_In):
     edits: dict[str, JsonValue] = {}
     budget_micro_usd: int | None = Field(default=None, ge=0, le=MOST_BUDGET)
 
+    def answer(self) -> Answer:
+        return Answer.model_validate(self.model_dump(exclude={"session", "approval"}))
+
 
 class _Demands(_In):
     demands: list[Demand] = Field(max_length=100)
@@ -87,6 +91,30 @@ class _Token(_Form):
     token: str = Field(max_length=400)
 
 
+F = TypeVar("F", bound=_In)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Act(Generic[F]):
+    """What is done to one session, and nothing comes back but that it was done."""
+
+    path: str
+    form: type[F]
+    do: Callable[[Session, F], None]
+    refused: int = 409  # the status where the state of the session forbids it; 400 where only the value can be wrong
+
+
+ACTS = (
+    Act("answer", _Answer, lambda session, form: session.answer(form.approval, form.answer())),
+    Act("stop", _In, lambda session, _: session.stop(), 400),
+    Act("cancel", _Cancel, lambda session, form: session.cancel_job(form.job)),
+    Act("undo", _In, lambda session, _: session.undo()),
+    Act("demands", _Demands, lambda session, form: session.set_demands(form.demands), 400),
+    Act("budget", _Budget, lambda session, form: session.set_budget(round(form.usd * 1_000_000), form.of), 400),
+)
+
+
 def routes(sessions: Sessions, login: Login, menu: Menu | None = None) -> list[Route]:
     """The routes of one app, for launch(app_kwargs={"routes": ...}). menu: None where none can be chosen."""
     api = _Api(sessions, login)
@@ -95,17 +123,12 @@ def routes(sessions: Sessions, login: Login, menu: Menu | None = None) -> list[R
         "sessions": api.sessions_seen,
         "files/{session}/{path:path}": api.file,
     }
-    writes = {
+    writes: dict[str, Endpoint] = {
         "new": api.new,
         "send": api.send,
         "upload": api.upload,
-        "answer": api.answer,
-        "stop": api.stop,
-        "cancel": api.cancel,
-        "undo": api.undo,
-        "demands": api.demands,
-        "budget": api.budget,
         "token": api.token,
+        **{act.path: partial(api.act, act) for act in ACTS},
     }
     if menu:
         choosing = ModelRoutes(menu, Door(api._asker, api._known, api._open))
@@ -238,18 +261,11 @@ class _Api:
         run = await _settled(partial(session.send, form.text, form.files, replace=form.replace))
         return JSONResponse({"run": run})
 
-    async def undo(self, request: Request) -> Response:
-        """Take back the last message and all that came of it."""
-        form = await read_form(request, _In)
+    async def act(self, act: Act[Any], request: Request) -> Response:
+        """One of ACTS."""
+        form = await read_form(request, act.form)
         session = await self._open(form.session, self._known(request))
-        await _settled(session.undo)
-        return JSONResponse({})
-
-    async def demands(self, request: Request) -> Response:
-        """What is pinned, whole. One of kind "other" without a value is read as if it had been said."""
-        form = await read_form(request, _Demands)
-        session = await self._open(form.session, self._known(request))
-        await run_in_threadpool(session.set_demands, form.demands)
+        await _settled(partial(act.do, session, form), act.refused)
         return JSONResponse({})
 
     async def upload(self, request: Request) -> Response:
@@ -268,32 +284,6 @@ class _Api:
             file.flush()
             stored = await run_in_threadpool(session.upload, name, Path(file.name))
         return JSONResponse({"name": stored})
-
-    async def answer(self, request: Request) -> Response:
-        form = await read_form(request, _Answer)
-        session = await self._open(form.session, self._known(request))
-        answer = Answer.model_validate(form.model_dump(exclude={"session", "approval"}))
-        await _settled(session.answer, form.approval, answer)
-        return JSONResponse({})
-
-    async def stop(self, request: Request) -> Response:
-        form = await read_form(request, _In)
-        session = await self._open(form.session, self._known(request))
-        await run_in_threadpool(session.stop)
-        return JSONResponse({})
-
-    async def cancel(self, request: Request) -> Response:
-        """End one job of a session."""
-        form = await read_form(request, _Cancel)
-        session = await self._open(form.session, self._known(request))
-        await _settled(session.cancel_job, form.job)
-        return JSONResponse({})
-
-    async def budget(self, request: Request) -> Response:
-        form = await read_form(request, _Budget)
-        session = await self._open(form.session, self._known(request))
-        await run_in_threadpool(session.set_budget, round(form.usd * 1_000_000), form.of)
-        return JSONResponse({})
 
     async def token(self, request: Request) -> Response:
         """Take a pasted token, or with an empty one give it back. On one's own machine only."""
@@ -316,12 +306,12 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
             yield piece
 
 
-async def _settled(act: Callable[..., Any], *args: object) -> Any:
+async def _settled(act: Callable[[], T], refused: int = 409) -> T:
     """Call what depends on the state of the session; what that state forbids is a conflict."""
     try:
-        return await run_in_threadpool(act, *args)
+        return await run_in_threadpool(act)
     except Problem as problem:
-        raise Refusal(409, problem.message, problem.hint) from None
+        raise Refusal(refused, problem.message, problem.hint) from None
 
 
 async def _asset(request: Request) -> Response:
