@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from agent.events import Event, JobBilled, Noticed
 from agent.jobs.job import SessionJob
 from agent.jobs.rows import url
-from tools.hub.hub import NotAllowed
 from tools.hub.values import JobBill
-from tools.jobs.place import NoBill
 from tools.money import usd
-from tools.problem import Problem
+from tools.problem import NoBill, NotAllowed, Problem
 
 log = logging.getLogger(__name__)
 

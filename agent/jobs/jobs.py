@@ -39,9 +39,9 @@ from tools.cards import Foreseen, Spend
 from tools.jobs import cron
 from tools.jobs.metrics import MetricReader, Point
 from tools.jobs.outputs import Outputs
-from tools.jobs.place import JobPlace, JobRow, JobState, Machine, MaybeStarted
+from tools.jobs.place import JobPlace, JobRow, JobState, Machine
 from tools.jobs.prices import Prices
-from tools.problem import Problem, Refused
+from tools.problem import MaybeStarted, Problem, Refused
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import default_client_factory, hf_raise_for_status, parse_ratelimit_headers
 
 from tools.hub.values import KINDS, Bill, HubAccount, JobBill, Kind, PaperFacts, Repo
-from tools.problem import Problem
+from tools.problem import NotAllowed, NotThere, Problem
 
 __all__ = [
     "KINDS",
@@ -37,7 +37,6 @@ __all__ = [
     "HubReader",
     "HubWriter",
     "Kind",
-    "NotThere",
     "PaperFacts",
     "Repo",
     "WritableHub",
@@ -46,14 +45,6 @@ __all__ = [
 _SECONDS_IN_ALL = 30.0
 _LIMIT_BYTES = 10_000_000
 _T = TypeVar("_T")
-
-
-class NotThere(Problem):
-    """The Hub has no such thing, or does not let this user know of it."""
-
-
-class NotAllowed(Problem):
-    """This token may not do it, and asking again does not help."""
 
 
 class HubReader(Protocol):

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from tools.cards import Foreseen, OutputFile, Spend
-from tools.problem import Problem
 
 if TYPE_CHECKING:
     from tools.hub.values import JobBill
@@ -33,18 +32,6 @@ class JobState:
     message: str = ""  # one sentence; empty while running and when completed
     files: tuple[str, ...] = ()
     outputs: str = ""  # where else it left something, in words: a bucket's folder
-
-
-class MaybeStarted(Problem):
-    """Whether the job was started is not known. Its money stays held until the place has been asked again."""
-
-
-class NoBill(Problem):
-    """There will never be a bill for this job that could be read; message says why."""
-
-
-class MachineEnded(Problem):
-    """The machine that was asked runs no more."""
 
 
 class JobPlace(Protocol):

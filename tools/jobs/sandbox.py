@@ -10,10 +10,10 @@ from typing import Any, Literal
 from tools.cards import FileMade, Spend
 from tools.desk import Desk
 from tools.jobs import checks
-from tools.jobs.place import JobsView, MachineEnded, Ran
+from tools.jobs.place import JobsView, Ran
 from tools.jobs.prices import PORT_MICRO_USD_PER_HOUR
 from tools.jobs.run import payer_of
-from tools.problem import Problem
+from tools.problem import MachineEnded, Problem
 
 IDLE = 600  # seconds without a command until it ends itself
 LONGEST = 540  # seconds of one command: while it runs, the machine counts as idle

@@ -20,8 +20,7 @@ from agent.events import (
 )
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import BUDGET, Places, spend, until
-from tools.jobs.place import MaybeStarted
-from tools.problem import Problem, Refused
+from tools.problem import MaybeStarted, Problem, Refused
 
 
 def told(at: Places) -> str:

@@ -10,8 +10,8 @@ import time
 import pytest
 
 from tests.doubles.hub import FakeHub, Fault
-from tools.hub.hub import Hub, NotThere, WritableHub
-from tools.problem import Problem
+from tools.hub.hub import Hub, WritableHub
+from tools.problem import NotThere, Problem
 
 
 def test_a_token_tells_who_is_asking(hub: FakeHub) -> None:

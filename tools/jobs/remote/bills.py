@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tools.hub.values import JobBill
-from tools.jobs.place import NoBill
 from tools.jobs.remote.client import JobsHub
-from tools.problem import Problem
+from tools.problem import NoBill, Problem
 
 
 def bill_of(hub: JobsHub, namespace: str, ids: Sequence[str]) -> JobBill | None:

@@ -14,9 +14,9 @@ from typing import Any
 from urllib.parse import quote
 
 from tools.cards import OutputFile
-from tools.hub.hub import Hub, NotThere, whole
+from tools.hub.hub import Hub, whole
 from tools.jobs.outputs import LISTED, OutputList, checked, is_plain
-from tools.problem import Problem
+from tools.problem import NotThere, Problem
 
 LISTING_SECONDS = 10.0
 PAGES = 10

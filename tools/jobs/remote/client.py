@@ -23,11 +23,10 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import hf_raise_for_status
 
-from tools.hub.hub import Hub, NotThere, problem_of
+from tools.hub.hub import Hub, problem_of
 from tools.hub.values import moment
 from tools.jobs.checks import OUTPUTS, TRACKED
-from tools.jobs.place import MaybeStarted
-from tools.problem import Problem
+from tools.problem import MaybeStarted, NotThere, Problem
 
 TERMINAL = frozenset({"COMPLETED", "CANCELED", "ERROR", "DELETED"})
 LINE = 64 * 1024  # bytes of one event; the rest of a longer one is dropped

@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tools.cards import Spend
-from tools.hub.hub import NotThere
 from tools.hub.values import JobBill
-from tools.jobs.place import JobState, MaybeStarted
+from tools.jobs.place import JobState
 from tools.jobs.prices import Prices
 from tools.jobs.remote.bills import bill_of
 from tools.jobs.remote.buckets import BucketFolder
@@ -29,7 +28,7 @@ from tools.jobs.remote.log import Follower, LogFile, hidden
 from tools.jobs.remote.trackio import DashboardHub
 from tools.jobs.remote.usage import numbers
 from tools.jobs.tracking import Tracker, run_name
-from tools.problem import Problem
+from tools.problem import MaybeStarted, NotThere, Problem
 
 _ID = re.compile(r"([\w.-]+)/([\w-]+(?:\+[\w-]+)*)")
 

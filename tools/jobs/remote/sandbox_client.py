@@ -31,10 +31,10 @@ from huggingface_hub._sandbox import (
 from huggingface_hub.errors import HfHubHTTPError, SandboxError
 
 from tools.cards import Spend
-from tools.jobs.place import MachineEnded, Ran
+from tools.jobs.place import Ran
 from tools.jobs.remote.client import JobsHub, Submission
 from tools.jobs.remote.launch import labels
-from tools.problem import Problem
+from tools.problem import MachineEnded, Problem
 
 IMAGE = "python:3.12"
 KEPT = 100_000  # characters of each stream of a command, its end

@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tools.cards import Spend
-from tools.hub.hub import NotThere
 from tools.hub.values import JobBill
 from tools.jobs import cron
-from tools.jobs.place import JobState, MaybeStarted
+from tools.jobs.place import JobState
 from tools.jobs.remote import schedules_client
 from tools.jobs.remote.bills import bill_of
 from tools.jobs.remote.client import JobFacts, JobsHub
@@ -25,7 +24,7 @@ from tools.jobs.remote.ends import run_seconds, running_seconds
 from tools.jobs.remote.jobs import HubJobs
 from tools.jobs.remote.launch import LABEL, submissions
 from tools.jobs.remote.log import LogFile
-from tools.problem import Problem
+from tools.problem import MaybeStarted, NotThere, Problem
 
 _ID = re.compile(r"([\w.-]+)/schedule\.([\w-]+)\.(\d{1,3})\.([\w-]+)")
 _RUN = re.compile(r"^Run \d+ was started: (\S+)$", re.MULTILINE)

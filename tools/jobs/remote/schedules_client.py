@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from huggingface_hub.errors import HfHubHTTPError
 
-from tools.jobs.place import MaybeStarted
 from tools.jobs.remote.client import NEVER_SENT, JobsHub, Submission, arguments
 from tools.jobs.remote.launch import LABEL
+from tools.problem import MaybeStarted
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,9 @@ import httpx2
 from huggingface_hub import CommitOperationAdd, Volume
 from huggingface_hub.errors import HfHubHTTPError
 
-from tools.hub.hub import NotThere
 from tools.jobs.remote.client import JobsHub
 from tools.jobs.tracking import REQUIREMENT
-from tools.problem import Problem
+from tools.problem import NotThere, Problem
 from tools.services import origin
 
 MARK = "ML_INTERN_PROJECT"  # the variable by which a Space is known as ours

@@ -11,12 +11,10 @@ import pytest
 
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import FAST, spend
-from tools.hub.hub import NotThere
-from tools.jobs.place import MaybeStarted
 from tools.jobs.prices import Prices
 from tools.jobs.remote.client import JobsHub, Submission
 from tools.jobs.remote.jobs import HubJobs
-from tools.problem import Problem
+from tools.problem import MaybeStarted, NotThere, Problem
 
 
 @pytest.fixture
