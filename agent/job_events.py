@@ -1,4 +1,4 @@
-"""What happens to jobs: the part of agent.events that tells of them. Imported from there."""
+"""What happens to jobs: a part of the union in agent.events, which imports this and is not imported here."""
 
 from __future__ import annotations
 

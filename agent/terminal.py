@@ -22,14 +22,6 @@ from agent.events import (
     DemandsSet,
     Entry,
     Guarded,
-    JobAlarm,
-    JobAlerted,
-    JobBilled,
-    JobEnded,
-    JobLeft,
-    JobLogged,
-    JobSubmitted,
-    JobTracked,
     Noticed,
     OutputPrinted,
     ReplyRestarted,
@@ -41,6 +33,7 @@ from agent.events import (
     ToolEnded,
     ToolStarted,
 )
+from agent.job_events import JobAlarm, JobAlerted, JobBilled, JobEnded, JobLeft, JobLogged, JobSubmitted, JobTracked
 from tools.cards import Answer, Delete, GoOn, Question, RaiseCap, Request, Spend
 from tools.money import usd
 from tools.problem import Problem

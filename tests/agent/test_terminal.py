@@ -2,18 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent.events import (
-    ApprovalAsked,
-    Compacted,
-    Entry,
-    Event,
-    Guarded,
-    JobAlarm,
-    JobAlerted,
-    JobBilled,
-    JobEnded,
-    JobTracked,
-)
+from agent.events import ApprovalAsked, Compacted, Entry, Event, Guarded
+from agent.job_events import JobAlarm, JobAlerted, JobBilled, JobEnded, JobTracked
 from agent.terminal import Terminal
 from tests.doubles.jobs import spend
 from tools.cards import Foreseen

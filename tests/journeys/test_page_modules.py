@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from agent.events import BudgetSet, Entry, Event, JobBilled, MoneyReleased, MoneyReserved, MoneySettled
+from agent.events import BudgetSet, Entry, Event, MoneyReleased, MoneyReserved, MoneySettled
+from agent.job_events import JobBilled
 from agent.money.ledger import folded
 from ui.assets import HASH
 from ui.routes import PREFIX
