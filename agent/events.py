@@ -9,20 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from agent.job_events import (
-    JobAlarm,
-    JobAlerted,
-    JobBilled,
-    JobEnded,
-    JobForecast,
-    JobLeft,
-    JobLogged,
-    JobMeasured,
-    JobSubmitted,
-    JobSubmitting,
-    JobTracked,
-    JobUsed,
-)
+from agent.job_events import JobBilled, JobEnded, JobEvent, JobSubmitted, JobSubmitting
 from tools.cards import Answer, Card, Demand, Request, Value
 
 VERSION = 1  # of the journal format; a reader refuses a newer one
@@ -302,8 +289,7 @@ Event = Annotated[
     | ToolStarted | ToolSaid | ToolShowed | ToolEnded
     | ApprovalAsked | ApprovalAnswered
     | BudgetSet | MoneyReserved | MoneySettled | MoneyReleased | MoneyCorrected
-    | JobSubmitting | JobSubmitted | JobLogged | JobTracked | JobMeasured | JobAlerted | JobUsed | JobForecast | JobAlarm
-    | JobEnded | JobLeft | JobBilled
+    | JobEvent
     | ModelChosen | Compacted | Guarded | DemandsSet | Rewound,
     Field(discriminator="kind"),
 ]  # fmt: skip

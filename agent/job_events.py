@@ -132,3 +132,9 @@ class JobAlarm(Value):
     rule: Literal["nan", "divergence", "no_progress", "hang", "overrun"]
     text: str  # one sentence, with the numbers
     step: float | None = None
+
+
+JobEvent = (
+    JobSubmitting | JobSubmitted | JobLogged | JobTracked | JobMeasured | JobAlerted | JobUsed | JobForecast | JobAlarm
+    | JobEnded | JobLeft | JobBilled
+)  # fmt: skip
