@@ -9,45 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from agent.job_events import (
-    EndStatus as EndStatus,
-)
-from agent.job_events import (
-    JobAlarm as JobAlarm,
-)
-from agent.job_events import (
-    JobAlerted as JobAlerted,
-)
-from agent.job_events import (
-    JobBilled as JobBilled,
-)
-from agent.job_events import (
-    JobEnded as JobEnded,
-)
-from agent.job_events import (
-    JobForecast as JobForecast,
-)
-from agent.job_events import (
-    JobLeft as JobLeft,
-)
-from agent.job_events import (
-    JobLogged as JobLogged,
-)
-from agent.job_events import (
-    JobMeasured as JobMeasured,
-)
-from agent.job_events import (
-    JobSubmitted as JobSubmitted,
-)
-from agent.job_events import (
-    JobSubmitting as JobSubmitting,
-)
-from agent.job_events import (
-    JobTracked as JobTracked,
-)
-from agent.job_events import (
-    JobUsed as JobUsed,
-)
+from agent.job_events import JobBilled, JobEnded, JobEvent, JobSubmitted, JobSubmitting
 from tools.cards import Answer, Card, Demand, Request, Value
 
 VERSION = 1  # of the journal format; a reader refuses a newer one
@@ -327,8 +289,7 @@ Event = Annotated[
     | ToolStarted | ToolSaid | ToolShowed | ToolEnded
     | ApprovalAsked | ApprovalAnswered
     | BudgetSet | MoneyReserved | MoneySettled | MoneyReleased | MoneyCorrected
-    | JobSubmitting | JobSubmitted | JobLogged | JobTracked | JobMeasured | JobAlerted | JobUsed | JobForecast | JobAlarm
-    | JobEnded | JobLeft | JobBilled
+    | JobEvent
     | ModelChosen | Compacted | Guarded | DemandsSet | Rewound,
     Field(discriminator="kind"),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What happens to jobs: the part of agent.events that tells of them. Imported from there."""
+"""What happens to jobs: a part of the union in agent.events, which imports this and is not imported here."""
 
 from __future__ import annotations
 
@@ -132,3 +132,9 @@ class JobAlarm(Value):
     rule: Literal["nan", "divergence", "no_progress", "hang", "overrun"]
     text: str  # one sentence, with the numbers
     step: float | None = None
+
+
+JobEvent = (
+    JobSubmitting | JobSubmitted | JobLogged | JobTracked | JobMeasured | JobAlerted | JobUsed | JobForecast | JobAlarm
+    | JobEnded | JobLeft | JobBilled
+)  # fmt: skip

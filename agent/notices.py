@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from agent.events import Event, JobAlarm, JobAlerted, JobEnded, JobSubmitted, RunEnded
+from agent.events import Event, RunEnded
+from agent.job_events import JobAlarm, JobAlerted, JobEnded, JobSubmitted
 from tools.cards import Delete, GoOn, Question, RaiseCap, Request, Spend
 from tools.money import usd
 from tools.problem import Problem

@@ -7,46 +7,82 @@ import os
 import select
 import sys
 import threading
-from datetime import UTC, datetime
+from typing import assert_never
 
 from rich.console import Console
 from rich.markdown import Markdown
-from rich.markup import escape
 from rich.syntax import Syntax
 
 from agent.events import (
     ApprovalAnswered,
     ApprovalAsked,
+    BudgetSet,
     CodeWritten,
     Compacted,
     DemandsSet,
     Entry,
+    Event,
     Guarded,
-    JobAlarm,
-    JobAlerted,
-    JobBilled,
-    JobEnded,
-    JobLeft,
-    JobLogged,
-    JobSubmitted,
-    JobTracked,
+    ModelChosen,
+    MoneyCorrected,
+    MoneyReleased,
+    MoneyReserved,
+    MoneySettled,
     Noticed,
     OutputPrinted,
+    ReasoningSaid,
     ReplyRestarted,
     Rewound,
     RunEnded,
+    SandboxReported,
     StepEnded,
     StepStarted,
     TextSaid,
     ToolEnded,
+    ToolSaid,
+    ToolShowed,
     ToolStarted,
+    UserSaid,
 )
-from tools.cards import Answer, Delete, GoOn, Question, RaiseCap, Request, Spend
+from agent.job_events import (
+    JobAlarm,
+    JobAlerted,
+    JobBilled,
+    JobEnded,
+    JobForecast,
+    JobLeft,
+    JobLogged,
+    JobMeasured,
+    JobSubmitted,
+    JobSubmitting,
+    JobTracked,
+    JobUsed,
+)
+from agent.terminal_words import card_words, job_words, plain, request_words, safe, short
+from tools.cards import Answer, Question, Request
 from tools.money import usd
 from tools.problem import Problem
 
 INTERRUPT_SECONDS = 0.2  # until an interrupt is seen that came just before the wait began
 LONGEST_LINE = 65_536  # bytes
+
+SILENT = (
+    UserSaid,  # whoever reads has just typed it
+    ReasoningSaid,  # long, and no part of the reply
+    ToolSaid,  # what a tool says on its way is in its result
+    SandboxReported,  # for whoever asks: python -m agent.sandbox
+    ModelChosen,  # each step begins with the name of its model
+    BudgetSet,  # a limit is told with the request that needs it and with the answer that raises it
+    MoneyReserved,  # the request said the most that it can cost
+    MoneySettled,  # of thinking, after each call; of a job, its bill is told
+    MoneyReleased,  # what did not start says so itself
+    MoneyCorrected,  # thinking, by the bill: a few cents
+    JobSubmitting,  # that it was submitted, or could not be, follows at once
+    JobMeasured,  # numbers for the curves of a page
+    JobUsed,  # every few seconds
+    JobForecast,  # every few seconds; an alarm tells when it would take too long
+)
+"""Events that a terminal leaves out. Every other kind is drawn."""
 
 
 class Terminal:
@@ -61,76 +97,69 @@ class Terminal:
             sys.stdout.write(entry.model_dump_json() + "\n")
             sys.stdout.flush()
         else:
-            self._draw(entry)
+            self._draw(entry.event)
 
-    def _draw(self, entry: Entry) -> None:
+    def _draw(self, event: Event) -> None:
         say = self._console.print
-        match entry.event:
-            case StepStarted(step=step, model=model):
-                say(f"\n[bold]Step {step}[/] [dim]{escape(model)}[/]")
+        match event:
             case TextSaid(text=text) | OutputPrinted(text=text) | JobLogged(text=text):
-                self._console.out(_plain(text), end="", highlight=False)
+                self._console.out(plain(text), end="", highlight=False)
+            case StepStarted(step=step, model=model):
+                say(f"\n[bold]Step {step}[/] [dim]{safe(model)}[/]")
             case ReplyRestarted(reason=reason, attempt=attempt, wait_seconds=wait):
-                say(f"\n[yellow]{escape(reason)} Trying again in {wait:.0f} s (attempt {attempt}).[/]")
+                say(f"\n[yellow]{safe(reason)} Trying again in {wait:.0f} s (attempt {attempt}).[/]")
             case CodeWritten(code=code):
                 say()
-                say(Syntax(code, "python", background_color="default"))
-            case ToolStarted(call=call, tool=tool, args=args, by=by):
-                if by == "user":
-                    self._typed.add(call)
-                say(f"[cyan]→ {escape(tool)}[/] [dim]{escape(_short(json.dumps(args, ensure_ascii=False)))}[/]")
-            case ToolEnded(call=call, why="done", result=result) if call in self._typed:
-                say(escape(_plain(result)))
-            case ToolEnded(why="done", seconds=seconds, result=result):
-                say(f"[cyan]←[/] [dim]{seconds:.1f} s {escape(_short(_plain(result)))}[/]")
-            case ToolEnded(message=message, hint=hint):
-                say(f"[yellow]← {escape(_plain(message))} {escape(_plain(hint))}[/]")
+                say(Syntax(plain(code), "python", background_color="default"))
+            case ToolStarted() | ToolEnded():
+                self._draw_call(event)
+            case ToolShowed(card=card):
+                say(card_words(card))
             case ApprovalAsked(request=request):
-                say(_described(request))
+                say(request_words(request))
             case ApprovalAnswered(answer=answer, by=by, raised_from_micro_usd=before):
-                say(f"[bold]{answer.verdict}[/] by {by}" + (f": {escape(answer.reason)}" if answer.reason else ""))
+                say(f"[bold]{answer.verdict}[/] by {by}" + (f": {safe(answer.reason)}" if answer.reason else ""))
                 if before is not None and answer.budget_micro_usd is not None:
                     say(f"The budget was raised from {usd(before)} to {usd(answer.budget_micro_usd)}.")
-            case JobSubmitted(job=job, title=title):
-                say(f"[magenta]Job {escape(job)}[/] {escape(title)}")
-            case JobTracked(job=job, url=url, note=note):
-                said = f"{note} {f'Its dashboard is {url}' if url else ''}"
-                say(f"[magenta]Job {escape(job)}[/] {escape(_plain(said.strip()))}")
-            case JobAlerted(job=job, level=level, text=text, step=step):
-                at = "" if step is None else f" (step {step})"
-                say(f"[magenta]Job {escape(job)}[/] [bold]{level}[/]: {escape(_plain(text))}{at}")
-            case JobAlarm(job=job, text=text):
-                say(f"[magenta]Job {escape(job)}[/] [bold]alarm[/]: {escape(_plain(text))}")
-            case JobEnded(job=job, status=status, seconds=seconds, message=message):
-                why = f": {_plain(message)}" if message else ""
-                say(f"[magenta]Job {escape(job)} {status}[/] after {seconds:.0f} s{escape(why)}")
-            case JobLeft(job=job, files=files, rest=rest, folder=folder):
-                say(f"[magenta]Job {escape(job)}[/] left {len(files) + rest} files in {escape(_plain(folder))}")
-            case JobBilled(job=job, micro_usd=None, message=message):
-                say(f"[dim]Job {escape(job)}: {escape(_plain(message))} What was reckoned counts.[/]")
-            case JobBilled(job=job, micro_usd=int(billed)):
-                say(f"[magenta]Job {escape(job)}[/] was billed at {usd(billed)}")
+            case JobSubmitted() | JobTracked() | JobAlerted() | JobAlarm() | JobEnded() | JobLeft() | JobBilled():
+                say(job_words(event))
             case DemandsSet(demands=demands):
-                say(f"[dim]Pinned: {escape(_plain('; '.join(one.text for one in demands))) or 'nothing'}[/]")
+                say(f"[dim]Pinned: {safe('; '.join(one.text for one in demands)) or 'nothing'}[/]")
             case Rewound():
                 say("[dim]The last turn was taken back.[/]")
-            case Noticed(text=text):
-                say(f"[yellow]{escape(text)}[/]")
-            case Guarded(text=text):
-                say(f"[yellow]{escape(_plain(text))}[/]")
+            case Noticed(text=text) | Guarded(text=text):
+                say(f"[yellow]{safe(text)}[/]")
             case Compacted(step=step, tokens_before=before, tokens_after=after):
                 say(f"[dim]Steps up to {step} were summarised: {before:,} to {after:,} tokens.[/]")
             case StepEnded(seconds=seconds, input_tokens=read, output_tokens=wrote, error=error):
                 tokens = f", {read:,} tokens in, {wrote:,} out" if read is not None and wrote is not None else ""
-                say(f"[dim]{seconds:.1f} s{tokens}[/]" + (f" [red]{escape(_short(_plain(error)))}[/]" if error else ""))
+                say(f"[dim]{seconds:.1f} s{tokens}[/]" + (f" [red]{safe(short(error))}[/]" if error else ""))
             case RunEnded(answer=answer, message=message):
                 say()
                 if answer:
-                    say(Markdown(_plain(answer)))
+                    say(Markdown(plain(answer)))
                 if message:
-                    say(f"[bold]{escape(message)}[/]")
+                    say(f"[bold]{safe(message)}[/]")
             case _:
-                pass
+                if not isinstance(event, SILENT):
+                    assert_never(event)
+
+    def _draw_call(self, event: ToolStarted | ToolEnded) -> None:
+        """A call that the person typed is answered in full; of the agent's own a line is enough."""
+        say = self._console.print
+        match event:
+            case ToolStarted(call=call, tool=tool, args=args, by=by):
+                if by == "user":
+                    self._typed.add(call)
+                say(f"[cyan]→ {safe(tool)}[/] [dim]{safe(short(json.dumps(args, ensure_ascii=False)))}[/]")
+            case ToolEnded(call=call, why="done", result=result) if call in self._typed:
+                say(safe(result))
+            case ToolEnded(why="done", seconds=seconds, result=result):
+                say(f"[cyan]←[/] [dim]{seconds:.1f} s {safe(short(result))}[/]")
+            case ToolEnded(message=message, hint=hint):
+                say(f"[yellow]← {safe(message)} {safe(hint)}[/]")
+            case _:
+                assert_never(event)
 
     def ask(self, request: Request, budget: int | None = None) -> Answer:
         """Ask the person at the terminal. End of input is a no.
@@ -138,7 +167,7 @@ class Terminal:
         budget: the limit for compute, in micro-dollars, that the request needs; None: none higher than there is.
         """
         if self._as_json:
-            self._console.print(_described(request))
+            self._console.print(request_words(request))
         agree = "Agree?"
         if budget is not None:
             self._console.print(f"The budget must be raised to {usd(budget)} for that.")
@@ -157,7 +186,7 @@ class Terminal:
 
     def tell(self, problem: Problem) -> None:
         """Why an answer does not count."""
-        self._console.print(f"[yellow]{escape(_plain(str(problem)))}[/]")
+        self._console.print(f"[yellow]{safe(str(problem))}[/]")
 
     def interrupt(self) -> None:
         """Give up waiting for the person, now and from here on."""
@@ -168,7 +197,7 @@ class Terminal:
 
         Not input(): an interrupt between its last look at signals and its read would leave it waiting for ever.
         """
-        self._console.print(f"[bold]{escape(prompt)}[/]", end="")
+        self._console.print(f"[bold]{safe(prompt)}[/]", end="")
         terminal = sys.stdin.fileno()
         while not self._interrupted.is_set():
             if select.select([terminal], [], [], INTERRUPT_SECONDS)[0]:
@@ -178,65 +207,3 @@ class Terminal:
 
     def goodbye(self, session: str) -> None:
         self._console.print(f"[dim]Session {session}: go on with --session {session}[/]")
-
-
-def _described(request: Request) -> str:
-    match request:
-        case Question(question=question, options=options):
-            choices = "".join(f"\n  {n}. {escape(_plain(o))}" for n, o in enumerate(options, start=1))
-            return f"\n[bold]{escape(_plain(question))}[/]{choices}"
-        case Delete(repo=repo):
-            return f"\n[bold]Delete {escape(_plain(repo))} and its whole history?[/] It cannot be undone."
-        case RaiseCap(spent_micro_usd=spent, needed_micro_usd=needed, cap_micro_usd=cap):
-            return (
-                f"\n[bold]Thinking has cost {usd(spent)}; the next call may cost {usd(needed)} more.[/]"
-                f" Go on with a limit of {usd(cap)}?"
-            )
-        case GoOn(steps=steps, more=more):
-            return f"\n[bold]{steps} steps are used up.[/] Go on for {more} more?"
-        case Spend() as spend:
-            place = "this machine" if spend.where == "here" else f"{spend.where} ({spend.flavor})"
-            lines = [
-                f"\n[bold]{escape(_plain(spend.title))}[/]",
-                f"Runs on {escape(place)} for at most {spend.timeout_seconds} s; costs at most {usd(spend.hold_micro_usd)}.",
-                *_repeats(spend),
-                *_foreseen(spend),
-                f"Packages: {escape(', '.join(spend.dependencies) or 'none')}. Secrets: {escape(', '.join(spend.secrets) or 'none')}.",
-                *(
-                    [f"Live dashboard: {escape(spend.dashboard)}, a private Space and bucket, made if not there."]
-                    * bool(spend.dashboard)
-                ),
-                escape(_plain(spend.script)),
-            ]
-            return "\n".join(lines)
-
-
-def _repeats(spend: Spend) -> list[str]:
-    if not spend.due:
-        return []
-    first, last = (f"{datetime.fromtimestamp(at, UTC):%d %b %Y %H:%M}" for at in (spend.due[0], spend.due[-1]))
-    return [f"Repeats {escape(spend.rhythm)}, {spend.runs} times: the first on {first}, the last by {last}."]
-
-
-def _foreseen(spend: Spend) -> list[str]:
-    found = spend.foreseen
-    if found is None:
-        return []
-    if found.seconds_low is None or not found.micro_usd_low or not found.micro_usd_high:
-        told = [f"Foreseen: {escape(_plain(found.words))}."]
-    else:
-        money = f"{usd(found.micro_usd_low)} to {usd(found.micro_usd_high)}"
-        told = [f"Likely {money}, {escape(_plain(found.words))}."]
-    if found.seconds_low is not None and found.seconds_low > spend.timeout_seconds:
-        told.append("[bold]Even the least that is likely is past its time limit: it would be cut off unfinished.[/]")
-    return told
-
-
-def _short(text: str, limit: int = 200) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= limit else text[:limit] + " …"
-
-
-def _plain(text: str) -> str:
-    """Without control characters: what was printed elsewhere must not steer this terminal."""
-    return "".join(c for c in text if c in "\n\t" or c.isprintable())

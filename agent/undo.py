@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from agent.events import CodeWritten, Entry, JobSubmitted, Rewound, RunEnded, UserSaid
+from agent.events import CodeWritten, Entry, Rewound, RunEnded, UserSaid
+from agent.job_events import JobSubmitted
 from tools.problem import Problem
 
 

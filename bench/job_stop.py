@@ -10,7 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from agent.events import ApprovalAsked, JobLogged, MoneySettled
+from agent.events import ApprovalAsked, MoneySettled
+from agent.job_events import JobLogged
 from agent.session import Session
 from tests.agent.living import code, ended, events, living, wait_for
 from tests.doubles.hub import FakeHub

@@ -10,7 +10,8 @@ from agent.demands.clauses import LONGEST_TEXT
 from agent.demands.heard import found, names_in
 from agent.demands.heard_terms import amount_in, licence_in
 from agent.demands.rules import after_rewinding, folded, made_by, merged
-from agent.events import ApprovalAnswered, DemandsSet, Entry, Event, JobSubmitting, Rewound, UserSaid
+from agent.events import ApprovalAnswered, DemandsSet, Entry, Event, Rewound, UserSaid
+from agent.job_events import JobSubmitting
 from agent.undo import standing, turn_to_undo
 from tools.cards import Answer, Demand, Request
 from tools.problem import Problem

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agent.events import Event, JobBilled, Noticed
+from agent.events import Event, Noticed
+from agent.job_events import JobBilled
 from agent.jobs.job import SessionJob
 from agent.jobs.rows import url
 from tools.hub.values import JobBill

@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from agent.events import Entry, JobEnded, JobLogged, JobSubmitted
+from agent.events import Entry
+from agent.job_events import JobEnded, JobLogged, JobSubmitted
 from agent.jobs import forecast
 from tools.cards import Foreseen, Spend
 from tools.problem import Problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from agent.events import JobEnded, JobLeft, JobTracked
+from agent.job_events import JobEnded, JobLeft, JobTracked
 from agent.jobs.progress import JobWatch
 from agent.jobs.records import Record
 from tools.cards import Spend

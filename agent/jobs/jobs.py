@@ -13,18 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from agent.events import (
-    EndStatus,
-    Entry,
-    Event,
-    JobAlarm,
-    JobEnded,
-    JobSubmitted,
-    JobSubmitting,
-    MoneyReleased,
-    MoneySettled,
-    Noticed,
-)
+from agent.events import Entry, Event, MoneyReleased, MoneySettled, Noticed
+from agent.job_events import EndStatus, JobAlarm, JobEnded, JobSubmitted, JobSubmitting
 from agent.jobs.bills import LATELY, PAUSES, JobBills
 from agent.jobs.contract import JobContract
 from agent.jobs.dry_runs import foreseen

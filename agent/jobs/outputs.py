@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from agent.events import Event, JobLeft
+from agent.events import Event
+from agent.job_events import JobLeft
 from agent.jobs.job import SessionJob
 from tools.problem import Problem
 

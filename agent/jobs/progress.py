@@ -6,7 +6,8 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from agent.events import Entry, Event, JobAlarm, JobAlerted, JobForecast, JobLogged, JobMeasured, JobSubmitted
+from agent.events import Entry, Event
+from agent.job_events import JobAlarm, JobAlerted, JobForecast, JobLogged, JobMeasured, JobSubmitted
 from agent.jobs.forecast import Terms
 from agent.jobs.sources import POSITIONS, Source, Sources
 from agent.jobs.watchdog import Alarm, LossWatch

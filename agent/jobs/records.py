@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from agent.events import (
-    Entry,
+from agent.events import Entry, MoneyReleased, MoneyReserved, MoneySettled
+from agent.job_events import (
     JobAlerted,
     JobBilled,
     JobEnded,
@@ -16,9 +16,6 @@ from agent.events import (
     JobSubmitted,
     JobSubmitting,
     JobTracked,
-    MoneyReleased,
-    MoneyReserved,
-    MoneySettled,
 )
 from tools.cards import Spend
 from tools.jobs.metrics import Point

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from agent.events import JobAlerted
+from agent.job_events import JobAlerted
 from tools.jobs.metrics import Alert, Point
 
 Source = Literal["log", "trackio"]

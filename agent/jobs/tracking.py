@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from agent.events import Event, JobAlerted, JobMeasured, JobTracked
+from agent.events import Event
+from agent.job_events import JobAlerted, JobMeasured, JobTracked
 from agent.jobs.job import SessionJob
 from tools.jobs.tracking import Told, Tracker
 from tools.problem import Problem

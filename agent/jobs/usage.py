@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from agent.events import JobUsed
+from agent.job_events import JobUsed
 from tools.jobs.place import JobPlace
 from tools.problem import Problem
 

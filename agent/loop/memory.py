@@ -14,8 +14,6 @@ from agent.events import (
     Compacted,
     DemandsSet,
     Entry,
-    JobEnded,
-    JobSubmitted,
     ReplyRestarted,
     Rewound,
     RunEnded,
@@ -27,6 +25,7 @@ from agent.events import (
     ToolStarted,
     UserSaid,
 )
+from agent.job_events import JobEnded, JobSubmitted
 from agent.loop.observations import cut
 from agent.loop.parsing import parse_reply
 from agent.undo import note_on

@@ -11,17 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from agent.events import (
-    BudgetSet,
-    Entry,
-    Event,
-    JobBilled,
-    MoneyCorrected,
-    MoneyReleased,
-    MoneyReserved,
-    MoneySettled,
-    Of,
-)
+from agent.events import BudgetSet, Entry, Event, MoneyCorrected, MoneyReleased, MoneyReserved, MoneySettled, Of
+from agent.job_events import JobBilled
 from tools.cards import Spend
 from tools.money import usd
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent.events import ApprovalAsked, JobLogged, OutputPrinted, ReplyRestarted, TextSaid
+from agent.events import ApprovalAsked, OutputPrinted, ReplyRestarted, TextSaid
+from agent.job_events import JobLogged
 from agent.session import Session
 from tests.agent.living import code, wait_for
 from tests.doubles.model_server import ModelServer, Reply

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.events import JobEnded, JobSubmitted, MoneyReleased, MoneySettled
+from agent.events import MoneyReleased, MoneySettled
+from agent.job_events import JobEnded, JobSubmitted
 from agent.journal import Journal
 from agent.money.ledger import folded
 from tests import ROOT

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.events import ApprovalAsked, JobAlarm, JobAlerted, JobEnded, JobSubmitted
+from agent.events import ApprovalAsked
+from agent.job_events import JobAlarm, JobAlerted, JobEnded, JobSubmitted
 from agent.notices import Notices
 from tests.agent.living import code, done, ended, living, wait_for
 from tests.doubles.webhook import Hook

@@ -10,9 +10,6 @@ from agent.events import (
     ApprovalAnswered,
     ApprovalAsked,
     CodeWritten,
-    JobEnded,
-    JobLogged,
-    JobSubmitted,
     OutputPrinted,
     ReasoningSaid,
     ReplyRestarted,
@@ -25,6 +22,7 @@ from agent.events import (
     ToolStarted,
     UserSaid,
 )
+from agent.job_events import JobEnded, JobLogged, JobSubmitted
 from agent.sandbox import levels
 from tests.agent.living import code, done, ended, events, everything, living, wait_for
 from tests.agent.situations import LONG_JOB, SITUATIONS

@@ -9,10 +9,6 @@ import pytest
 from agent.events import (
     ApprovalAsked,
     Event,
-    JobBilled,
-    JobEnded,
-    JobSubmitted,
-    JobSubmitting,
     MoneyReleased,
     MoneyReserved,
     MoneySettled,
@@ -22,6 +18,7 @@ from agent.events import (
     ToolStarted,
     UserSaid,
 )
+from agent.job_events import JobBilled, JobEnded, JobSubmitted, JobSubmitting
 from agent.journal import Header, Journal
 from agent.sessions import Sessions, Unknown
 from agent.settings import Settings

@@ -4,19 +4,31 @@ import pytest
 
 from agent.events import (
     ApprovalAsked,
+    CodeWritten,
     Compacted,
     Entry,
     Event,
     Guarded,
-    JobAlarm,
-    JobAlerted,
-    JobBilled,
-    JobEnded,
-    JobTracked,
+    Noticed,
+    RunEnded,
+    StepStarted,
+    ToolShowed,
 )
+from agent.job_events import JobAlarm, JobAlerted, JobBilled, JobEnded, JobSubmitted, JobTracked
 from agent.terminal import Terminal
 from tests.doubles.jobs import spend
-from tools.cards import Foreseen
+from tools.cards import (
+    Card,
+    FileMade,
+    Foreseen,
+    PaperOpened,
+    PaperRow,
+    PapersFound,
+    PlanMade,
+    RepoRow,
+    ReposFound,
+    Todo,
+)
 from tools.jobs.cron import planned
 
 
@@ -76,3 +88,51 @@ def test_the_terminal_tells_of_alarms_and_why_a_job_ended(capsys: pytest.Capture
     assert shown(capsys, alarm) == "Job j alarm: loss is not a number at step [5]."
     ended = JobEnded(job="j", status="cancelled", message="It was stopped.", seconds=61.2)
     assert shown(capsys, ended) == "Job j cancelled after 61 s: It was stopped."
+
+
+def card(capsys: pytest.CaptureFixture[str], shown: Card) -> list[str]:
+    Terminal(as_json=False).show(Entry(seq=1, at=1.0, event=ToolShowed(call="c", card=shown)))
+    return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_terminal_says_in_words_what_a_tool_showed(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = tuple(PaperRow(id=f"2305.{n}", title=f"Paper [b]{n}[/]") for n in range(6))
+    assert card(capsys, PapersFound(query="[red]dpo", source="arXiv", papers=rows)) == [
+        "6 papers “[red]dpo”, arXiv",
+        "  2305.0 Paper [b]0[/]",
+        "  2305.1 Paper [b]1[/]",
+        "  2305.2 Paper [b]2[/]",
+        "  2305.3 Paper [b]3[/]",
+        "  and 2 more",
+    ]
+    repo = RepoRow(id="ada/pets", url="https://hub/ada/pets", facts=("2 downloads", "[mit]"))
+    assert card(capsys, ReposFound(repo_kind="dataset", query="pets", repos=(repo,))) == [
+        "1 dataset “pets”",
+        "  ada/pets · 2 downloads · [mit]",
+    ]
+    part = PaperOpened(id="2305.1", title="[i]", source="PDF", section="3 Method", text="We do\x1b[2J it.")
+    assert card(capsys, part) == ["Paper [i] (2305.1, PDF, 3 Method)", "We do[2J it."]
+    outline = PaperOpened(id="2305.1", title="", source="PDF", sections=("1 Introduction", "  1.1 [x]"))
+    assert card(capsys, outline) == ["Paper 2305.1 (2305.1, PDF)", "  1 Introduction", "    1.1 [x]"]
+    todos = (Todo(text="Read", status="completed"), Todo(text="Train [x]", status="in_progress"), Todo(text="Tell"))
+    assert card(capsys, PlanMade(todos=todos)) == [
+        "Plan 1 of 3 completed",
+        "  [x] Read",
+        "  [›] Train [x]",
+        "  [ ] Tell",
+    ]
+    assert card(capsys, FileMade(path="work/[a].bin", bytes=12_345, job="j")) == [
+        "File work/[a].bin, 12,345 bytes, of job j"
+    ]
+
+
+def test_nothing_that_others_wrote_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "\x1b[2J[red]x[/]"
+    for event in (
+        CodeWritten(step=1, code=hostile),
+        JobSubmitted(label="l", job=hostile, call="c", where="jobs", title=hostile),
+        Noticed(level="info", text=hostile),
+        RunEnded(run="r", why="failed", message=hostile),
+        StepStarted(run="r", step=1, model=hostile),
+    ):
+        assert "[2J[red]x[/]" in shown(capsys, event)

@@ -14,7 +14,6 @@ from agent.events import (
     DemandsSet,
     Entry,
     Event,
-    JobEnded,
     MoneySettled,
     Rewound,
     RunEnded,
@@ -22,6 +21,7 @@ from agent.events import (
     ToolEnded,
     UserSaid,
 )
+from agent.job_events import JobEnded
 from agent.loop.memory import Asked, recall
 from agent.session import Session
 from agent.sessions import Sessions

@@ -9,10 +9,6 @@ from agent.events import (
     ApprovalAsked,
     CodeWritten,
     Event,
-    JobEnded,
-    JobLogged,
-    JobSubmitted,
-    JobSubmitting,
     MoneyReserved,
     MoneySettled,
     OutputPrinted,
@@ -27,6 +23,7 @@ from agent.events import (
     ToolShowed,
     ToolStarted,
 )
+from agent.job_events import JobEnded, JobLogged, JobSubmitted, JobSubmitting
 from tools.cards import FileMade, PaperRow, PapersFound, PlanMade, RepoRow, ReposFound, Spend, Todo
 
 MODEL = "Qwen/Qwen3-Coder-480B-A35B-Instruct"

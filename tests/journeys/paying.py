@@ -14,7 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Locator, Page, expect
 
-from agent.events import ApprovalAnswered, ApprovalAsked, Entry, Event, JobAlarm, JobEnded, JobLogged, RunEnded
+from agent.events import ApprovalAnswered, ApprovalAsked, Entry, Event, RunEnded
+from agent.job_events import JobAlarm, JobEnded, JobLogged
 from agent.money.ledger import folded
 from tests.agent.living import code
 from tests.doubles.hub import FakeHub, Job

@@ -12,6 +12,15 @@ from agent.events import (
     ApprovalAsked,
     BudgetSet,
     Event,
+    MoneyCorrected,
+    MoneyReleased,
+    MoneyReserved,
+    MoneySettled,
+    Noticed,
+    ToolEnded,
+    UserSaid,
+)
+from agent.job_events import (
     JobAlarm,
     JobAlerted,
     JobBilled,
@@ -22,13 +31,6 @@ from agent.events import (
     JobSubmitting,
     JobTracked,
     JobUsed,
-    MoneyCorrected,
-    MoneyReleased,
-    MoneyReserved,
-    MoneySettled,
-    Noticed,
-    ToolEnded,
-    UserSaid,
 )
 from tests.doubles import scenes
 from tests.doubles.sessions import ToldSession

@@ -8,7 +8,6 @@ from playwright.sync_api import Page, expect
 from agent.events import (
     ApprovalAsked,
     CodeWritten,
-    JobLogged,
     Noticed,
     OutputPrinted,
     ReasoningSaid,
@@ -20,6 +19,7 @@ from agent.events import (
     ToolStarted,
     UserSaid,
 )
+from agent.job_events import JobLogged
 from tests.doubles import scenes
 from tests.doubles.sessions import ToldSession, ToldSessions
 from tests.journeys.acts import start

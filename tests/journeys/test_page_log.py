@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from agent.events import JobLogged, UserSaid
+from agent.events import UserSaid
+from agent.job_events import JobLogged
 from agent.jobs.progress import JobWatch
 from tests.doubles import scenes
 from tests.doubles.sessions import ToldSession

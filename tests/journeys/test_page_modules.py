@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from playwright.sync_api import Page
 
-from agent.events import BudgetSet, Entry, Event, JobBilled, MoneyReleased, MoneyReserved, MoneySettled
+from agent.events import BudgetSet, Entry, Event, MoneyReleased, MoneyReserved, MoneySettled
+from agent.job_events import JobBilled
 from agent.money.ledger import folded
+from tools.cards import EDITABLE, Card, Request
 from ui.assets import HASH
 from ui.routes import PREFIX
 
@@ -152,3 +154,32 @@ def test_the_page_folds_money_and_bills_as_the_server_does(modules: Page) -> Non
         told = call(modules, "story/story", script, [event.model_dump() for event in events])
         compute = ledger.compute
         assert told == [compute.spent, compute.held, compute.limit, ledger.free("compute")], seed
+
+
+UNSHOWN: dict[str, str] = {}  # a kind of event that the page leaves out -> why
+
+
+def kinds(union: object) -> list[str]:
+    """Of an Annotated union of values: what each says of its kind."""
+    return sorted(get_args(one.model_fields["kind"].annotation)[0] for one in get_args(get_args(union)[0]))
+
+
+def known(page: Page, module: str, table: str) -> list[str]:
+    """The kinds that a table of a module knows what to do with."""
+    script = f"""
+        const does = (act) => typeof act === "function" || Object.values(act).every(does);
+        return Object.keys(m.{table}).filter((kind) => does(m.{table}[kind])).sort();
+    """
+    return list(call(page, module, script))
+
+
+def test_the_story_knows_every_kind_of_event(modules: Page) -> None:
+    assert sorted([*known(modules, "story/story", "TELLINGS"), *UNSHOWN]) == kinds(Event)
+
+
+def test_the_page_draws_every_kind_of_card(modules: Page) -> None:
+    assert known(modules, "cards", "CARDS") == kinds(Card)
+
+
+def test_the_page_asks_every_kind_of_request_and_shows_how_it_was_answered(modules: Page) -> None:
+    assert known(modules, "conversation/approval", "REQUESTS") == kinds(Request) == sorted(EDITABLE)

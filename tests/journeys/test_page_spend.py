@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from agent.events import ApprovalAsked, BudgetSet, JobSubmitting, MoneyReserved, MoneySettled, UserSaid
+from agent.events import ApprovalAsked, BudgetSet, MoneyReserved, MoneySettled, UserSaid
+from agent.job_events import JobSubmitting
 from agent.money.ledger import Ledger, after, limit_for
 from tests.doubles import scenes
 from tests.doubles.sessions import ToldSession

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from agent.events import DemandsSet, JobLogged, RunEnded, StepStarted, TextSaid, UserSaid
+from agent.events import DemandsSet, RunEnded, StepStarted, TextSaid, UserSaid
+from agent.job_events import JobLogged
 from tests.doubles import scenes
 from tests.doubles.sessions import ToldSession
 from tests.journeys.acts import start

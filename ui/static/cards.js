@@ -6,7 +6,8 @@ import { bytes, count, cut, plural } from "./words.js";
 
 const FIRST = 4; // rows shown before "show all"
 
-const VIEWS = {
+/** Each kind of card: what draws it. */
+export const CARDS = {
   papers_found: papersFound,
   paper_opened: paperOpened,
   repos_found: reposFound,
@@ -16,7 +17,7 @@ const VIEWS = {
 
 /** A card of a kind we do not know is named, so that nobody thinks nothing came. */
 export function cardView(card, page) {
-  const view = VIEWS[card.kind];
+  const view = CARDS[card.kind];
   return view ? view(card, page) : el("div", { class: "faint" }, card.kind);
 }
 

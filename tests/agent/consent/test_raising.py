@@ -18,11 +18,11 @@ from agent.events import (
     BudgetSet,
     DemandsSet,
     Event,
-    JobSubmitting,
     MoneyReserved,
     MoneySettled,
     ToolEnded,
 )
+from agent.job_events import JobSubmitting
 from agent.money.ledger import CENT
 from agent.session import Session
 from agent.sessions import Sessions

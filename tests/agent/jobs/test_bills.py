@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from agent.events import Event, JobBilled, JobEnded, JobLogged, MoneySettled, Noticed
+from agent.events import Event, MoneySettled, Noticed
+from agent.job_events import JobBilled, JobEnded, JobLogged
 from agent.money.ledger import Ledger, folded
 from tests.doubles.desk import desk
 from tests.doubles.hub import FakeHub, Fault, Job

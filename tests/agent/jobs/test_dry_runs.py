@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent.events import Entry, Event, JobEnded, JobForecast, JobLogged, JobSubmitted
+from agent.events import Entry, Event
+from agent.job_events import JobEnded, JobForecast, JobLogged, JobSubmitted
 from agent.jobs.dry_runs import foreseen
 from agent.jobs.progress import JobWatch
 from tests.doubles.desk import RecordingDesk, desk

@@ -8,15 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.events import (
-    JobAlarm,
-    JobEnded,
-    JobLogged,
-    JobSubmitted,
-    MoneyReserved,
-    MoneySettled,
-    Noticed,
-)
+from agent.events import MoneyReserved, MoneySettled, Noticed
+from agent.job_events import JobAlarm, JobEnded, JobLogged, JobSubmitted
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import BUDGET, FAST, Places, spend, until
 from tools.jobs.remote.jobs import Pace

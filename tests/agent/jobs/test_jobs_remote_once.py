@@ -8,16 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.events import (
-    JobEnded,
-    JobLogged,
-    JobSubmitted,
-    JobSubmitting,
-    MoneyReleased,
-    MoneyReserved,
-    MoneySettled,
-    Noticed,
-)
+from agent.events import MoneyReleased, MoneyReserved, MoneySettled, Noticed
+from agent.job_events import JobEnded, JobLogged, JobSubmitted, JobSubmitting
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import BUDGET, Places, spend, until
 from tools.problem import MaybeStarted, Problem, Refused

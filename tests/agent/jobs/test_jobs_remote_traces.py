@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.events import JobSubmitting, MoneyReserved, MoneySettled
+from agent.events import MoneyReserved, MoneySettled
+from agent.job_events import JobSubmitting
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import BUDGET, Places, spend, until
 from tools.problem import Problem

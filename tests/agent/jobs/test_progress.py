@@ -5,16 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-from agent.events import (
-    ApprovalAsked,
-    Entry,
-    Event,
-    JobAlarm,
-    JobEnded,
-    JobForecast,
-    JobLogged,
-    JobSubmitted,
-)
+from agent.events import ApprovalAsked, Entry, Event
+from agent.job_events import JobAlarm, JobEnded, JobForecast, JobLogged, JobSubmitted
 from agent.jobs.progress import FORECAST_SECONDS, JobWatch
 from tests.agent.living import code, ended, events, living, wait_for
 from tools.cards import Answer, Spend

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from agent.consent.policy import judge
-from agent.events import JobEnded, JobLogged, JobSubmitting, MoneySettled
+from agent.events import MoneySettled
+from agent.job_events import JobEnded, JobLogged, JobSubmitting
 from agent.money.ledger import Ledger
 from tests.doubles.desk import desk
 from tests.doubles.hub import FakeHub, Fault

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.events import (
-    Event,
+from agent.events import Event
+from agent.job_events import (
     JobAlarm,
     JobAlerted,
     JobEnded,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.events import JobEnded, JobUsed
+from agent.job_events import JobEnded, JobUsed
 from agent.jobs.usage import tell_usage
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import FAST, Places, until

@@ -10,7 +10,6 @@ from agent.events import (
     DemandsSet,
     Entry,
     Event,
-    JobSubmitted,
     ReplyRestarted,
     Rewound,
     RunEnded,
@@ -22,6 +21,7 @@ from agent.events import (
     ToolStarted,
     UserSaid,
 )
+from agent.job_events import JobSubmitted
 from agent.loop.memory import Memory, Recalled, Summary, recall
 from tools.cards import Answer, Demand, FileMade, PlanMade, Question, Todo
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from agent.events import BudgetSet, Entry, Event, JobBilled, MoneyReleased, MoneyReserved, MoneySettled
+from agent.events import BudgetSet, Entry, Event, MoneyReleased, MoneyReserved, MoneySettled
+from agent.job_events import JobBilled
 from agent.models.deltas import Cancel, Delta, Done, NotAsked, Restarted, Text, Usage
 from agent.models.metered import (
     BROKE_OFF,

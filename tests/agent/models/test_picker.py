@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from agent.events import JobSubmitting, ModelChosen, MoneySettled, ToolEnded
+from agent.events import ModelChosen, MoneySettled, ToolEnded
+from agent.job_events import JobSubmitting
 from agent.models.picker import Wish
 from agent.session import Session
 from agent.sessions import Sessions

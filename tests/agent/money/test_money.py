@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.consent.policy import judge
-from agent.events import BudgetSet, Event, JobBilled, MoneyReleased, MoneyReserved, MoneySettled
+from agent.events import BudgetSet, Event, MoneyReleased, MoneyReserved, MoneySettled
+from agent.job_events import JobBilled
 from agent.money.books import Books
 from agent.money.ledger import Account, Ledger, after, limit_for
 from agent.settings import micro_usd

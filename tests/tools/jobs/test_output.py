@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from agent.events import JobEnded, JobLeft, MoneySettled
+from agent.events import MoneySettled
+from agent.job_events import JobEnded, JobLeft
 from tests.doubles.desk import RecordingDesk, desk
 from tests.doubles.hub import FakeHub, Fault, Job
 from tests.doubles.jobs import Places, spend, until

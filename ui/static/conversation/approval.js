@@ -10,16 +10,16 @@ import { dollars, plural } from "../words.js";
 export function approvalView(item, page) {
   const node = el("section", { class: "card approval", tabindex: "-1" });
   const live = []; // what the card does again whenever something around it has changed
-  let stamped = false;
+  let done = false;
 
   function update() {
     if (!item.answer) for (const act of live) act();
-    if (item.answer && !stamped) {
-      stamped = true;
+    if (item.answer && !done) {
+      done = true;
       const focused = node.contains(document.activeElement);
       node.classList.remove("pending");
       node.setAttribute("aria-label", "Answered");
-      node.replaceChildren(...answeredParts(item));
+      node.replaceChildren(...REQUESTS[item.asked.kind].answered(item));
       if (focused) node.focus();
     }
   }
@@ -27,13 +27,20 @@ export function approvalView(item, page) {
   if (!item.answer) {
     node.classList.add("pending");
     node.setAttribute("aria-label", "Needs your answer");
-    node.append(...ASKING[item.asked.kind](item, page, live));
+    node.append(...REQUESTS[item.asked.kind].ask(item, page, live));
   }
   update();
   return { node, update };
 }
 
-const ASKING = { spend: askSpend, delete: askDelete, question: askQuestion, raise_cap: askCap, go_on: askGoOn };
+/** Each kind of request: what asks for it, and what stands there once it is answered. */
+export const REQUESTS = {
+  spend: { ask: askSpend, answered: (item) => [stamped(item, item.agreed.title, limit(item.agreed)), ...reason(item), ...answeredSpend(item)] },
+  delete: { ask: askDelete, answered: (item) => [stamped(item, `Delete ${item.agreed.repo}`), ...reason(item)] },
+  question: { ask: askQuestion, answered: answeredQuestion },
+  raise_cap: { ask: askCap, answered: (item) => [stamped(item, `A limit of ${dollars(item.agreed.cap_micro_usd)} for thinking`), ...reason(item)] },
+  go_on: { ask: askGoOn, answered: (item) => [stamped(item, `Go on for ${plural(item.agreed.more, "step")}`), ...reason(item)] },
+};
 
 function askDelete(item, page) {
   const warning = el("p", {}, "The repository ", el("b", { class: "mono" }, item.asked.repo), " and its whole history go. It cannot be undone.");
@@ -79,30 +86,22 @@ function askQuestion(item, page) {
 
 const BY = { user: "you", policy: "your budget's rule", stop: "Stop" };
 
-const TITLES = {
-  delete: ({ repo }) => `Delete ${repo}`,
-  raise_cap: ({ cap_micro_usd: cap }) => `A limit of ${dollars(cap)} for thinking`,
-  go_on: ({ more }) => `Go on for ${plural(more, "step")}`,
-};
-
-function answeredParts(item) {
-  const { asked, agreed, answer, by } = item;
+function stamped({ answer, by }, title, price = "") {
   const yes = answer.verdict === "yes";
-  if (asked.kind === "question") {
-    const reply = yes ? answer.text : `Not answered${answer.reason ? `: ${answer.reason}` : ""}`;
-    return [el("div", { class: "approval-head" }, dot(yes ? "good" : "off"), el("b", {}, asked.question)), el("p", { class: "reply" }, reply)];
-  }
-  const stamp = `${yes ? "approved" : "rejected"} by ${BY[by]}`;
-  const title = TITLES[asked.kind]?.(agreed) ?? agreed.title;
-  const parts = [
-    el(
-      "div",
-      { class: "approval-head" },
-      dot(yes ? "good" : "off"), el("b", {}, title), el("span", { class: "chip" }, stamp),
-      el("span", { class: "price" }, asked.kind === "spend" ? limit(agreed) : ""),
-    ),
-  ];
-  if (answer.reason) parts.push(el("p", { class: "reply" }, `“${answer.reason}”`));
-  if (asked.kind === "spend") parts.push(...answeredSpend(item));
-  return parts;
+  return el(
+    "div",
+    { class: "approval-head" },
+    dot(yes ? "good" : "off"), el("b", {}, title), el("span", { class: "chip" }, `${yes ? "approved" : "rejected"} by ${BY[by]}`),
+    el("span", { class: "price" }, price),
+  );
+}
+
+function reason({ answer }) {
+  return answer.reason ? [el("p", { class: "reply" }, `“${answer.reason}”`)] : [];
+}
+
+function answeredQuestion({ asked, answer }) {
+  const yes = answer.verdict === "yes";
+  const reply = yes ? answer.text : `Not answered${answer.reason ? `: ${answer.reason}` : ""}`;
+  return [el("div", { class: "approval-head" }, dot(yes ? "good" : "off"), el("b", {}, asked.question)), el("p", { class: "reply" }, reply)];
 }

@@ -97,7 +97,8 @@ function turnEnds(story, item) {
   story.touch(item);
 }
 
-const TELLINGS = {
+/** Each kind of event: what it changes in the story. */
+export const TELLINGS = {
   user_said(story, { run, text, files }, at) {
     story.run = { id: run, at };
     story.stopping = false;

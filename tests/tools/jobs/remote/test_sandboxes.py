@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.events import JobSubmitting, MoneySettled, Noticed
+from agent.events import MoneySettled, Noticed
+from agent.job_events import JobSubmitting
 from tests.doubles.desk import RecordingDesk, desk
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import BUDGET, Places, until

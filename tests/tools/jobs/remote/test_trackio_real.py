@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from agent.events import Entry, Event, JobAlarm, JobAlerted, JobEnded, JobLogged, JobMeasured, JobTracked
+from agent.events import Entry, Event
+from agent.job_events import JobAlarm, JobAlerted, JobEnded, JobLogged, JobMeasured, JobTracked
 from agent.jobs.jobs import Jobs
 from agent.money.books import Books
 from tests import ROOT
