@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
 
+from tools.money import cost
+
 MOST_BUDGET = 100_000_000_000  # micro-dollars; more is no budget but a slip of the hand
 
 
@@ -168,9 +170,8 @@ class Spend(Value):
 
     @property
     def hold_micro_usd(self) -> int:
-        """The most this can cost: price times timeout, machines and runs. Minutes are billed whole, so is each timeout."""
-        minutes = -(-self.timeout_seconds // 60)
-        return -(-self.price_micro_usd_per_hour * minutes * self.nodes * self.runs // 60)
+        """The most this can cost: each machine, in each run, until its timeout."""
+        return cost(self.price_micro_usd_per_hour, self.timeout_seconds, machines=self.nodes, runs=self.runs)
 
 
 class Delete(Value):

@@ -1,7 +1,7 @@
 """What a short run says of a long one, before anybody agrees to the long one: its pace, and with it a forecast. Pure.
 
 Only a run on the same machines says anything of the time. The forecast is of the whole run, not only until its time
-limit, so that a person sees which limit it needs; the money is reckoned as it is billed, in whole minutes.
+limit, so that a person sees which limit it needs; the money is reckoned as it is billed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from agent.events import Entry
 from agent.job_events import JobEnded, JobLogged, JobSubmitted
 from agent.jobs import forecast
 from tools.cards import Foreseen, Spend
+from tools.money import cost
 from tools.problem import Problem
 
 _WHOLE = forecast.Terms(0, forecast.LONGEST)
@@ -95,5 +96,4 @@ def _start(course: _Course, pace: float) -> float:
 
 
 def _billed(request: Spend, seconds: float) -> int:
-    minutes = math.ceil(seconds / 60)
-    return -(-request.price_micro_usd_per_hour * minutes * request.nodes * request.runs // 60)
+    return cost(request.price_micro_usd_per_hour, seconds, machines=request.nodes, runs=request.runs)

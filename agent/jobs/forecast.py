@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import NormalDist, fmean, median, pstdev
 
+from tools.money import cost
+
 COVERAGE = 0.8
 LONGEST, MOST_STEPS = 1e9, 1e12  # seconds and steps; beyond is no measurement
 MARKS = 512  # more are thinned: the answer does not change and stays instant
@@ -53,9 +55,10 @@ class Forecast:
 class Terms:
     """What was agreed to. timeout_seconds counts from the job's start; budget_micro_usd: None is no limit but that."""
 
-    price_micro_usd_per_hour: int
+    price_micro_usd_per_hour: int  # of one machine
     timeout_seconds: float
     budget_micro_usd: int | None = None
+    machines: int = 1
 
 
 @dataclass(frozen=True)
@@ -216,9 +219,8 @@ def _probability(seconds: float, found: Estimate, cell: int) -> float:
 
 
 def _micro_usd(seconds: float, terms: Terms) -> int:
-    """Rounded up to a whole micro-dollar; never more than until the timeout, when the platform ends it."""
-    charged = min(seconds, terms.timeout_seconds)
-    return -(-terms.price_micro_usd_per_hour * round(charged * 1000) // 3_600_000)
+    """As it will be billed; never more than until the timeout, when the platform ends it."""
+    return cost(terms.price_micro_usd_per_hour, min(seconds, terms.timeout_seconds), machines=terms.machines)
 
 
 def _words(low: float, high: float, micro_low: int, micro_high: int, now: float, terms: Terms) -> str:

@@ -20,7 +20,7 @@ from agent.jobs.contract import JobContract
 from agent.jobs.dry_runs import foreseen
 from agent.jobs.job import SessionJob
 from agent.jobs.outputs import tell_left
-from agent.jobs.records import Record, cost, records
+from agent.jobs.records import Record, records, settlement
 from agent.jobs.rows import place_name, row, searched_row, url, watched_again, why_ended
 from agent.jobs.tracking import tell_tracked
 from agent.jobs.usage import tell_usage
@@ -375,7 +375,7 @@ class Jobs:
         self._bills.expect(job)
 
     def _settle(self, label: str, request: Spend, seconds: float, status: EndStatus) -> int:
-        micro_usd, source = cost(request, seconds, status)
+        micro_usd, source = settlement(request, seconds, status)
         self._emit(MoneySettled(hold=label, micro_usd=micro_usd, source=source))
         return micro_usd
 

@@ -133,7 +133,7 @@ class JobWatch:
 
 def _watch(request: Spend) -> LossWatch:
     """With what a dry run on the same machines has said. Of a schedule it said it of each run, and only all are watched."""
-    terms = Terms(request.price_micro_usd_per_hour * request.nodes, request.timeout_seconds)
+    terms = Terms(request.price_micro_usd_per_hour, request.timeout_seconds, machines=request.nodes)
     dry_run = request.foreseen
     if request.schedule:
         return LossWatch(terms)

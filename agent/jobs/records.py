@@ -19,6 +19,7 @@ from agent.job_events import (
 )
 from tools.cards import Spend
 from tools.jobs.metrics import Point
+from tools.money import cost
 
 
 @dataclass
@@ -82,15 +83,15 @@ def records(entries: Iterable[Entry]) -> dict[str, Record]:
     return found
 
 
-def cost(request: Spend, seconds: float, status: str) -> tuple[int, str]:
+def settlement(request: Spend, seconds: float, status: str) -> tuple[int, str]:
     """What a job cost in micro-dollars, never more than was agreed to, and where the figure comes from.
 
-    Minutes are billed whole. Of a job that was lost nobody knows the run time, so all that was held counts.
+    seconds: of each machine; of a schedule, the whole minutes of all its runs. Of a job that was lost nobody knows the
+    run time, so all that was held counts.
     """
     if not request.price_micro_usd_per_hour:
         return 0, "it ran on this machine" if request.where == "here" else ""
     if status == "lost":
         return request.hold_micro_usd, "worst case"
-    minutes = -(-round(seconds * 1000) // 60_000)
-    spent = -(-request.price_micro_usd_per_hour * minutes * request.nodes // 60)
+    spent = cost(request.price_micro_usd_per_hour, seconds, machines=request.nodes)
     return min(spent, request.hold_micro_usd), "run time and price"

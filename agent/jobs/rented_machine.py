@@ -12,6 +12,7 @@ from agent.resources import Resources
 from agent.sandbox.remote import Consent, RentedMachine
 from tools import machines
 from tools.cards import Answer, Spend
+from tools.money import cost
 from tools.problem import Refused
 
 HOLD = "machine-"  # begins the name of a hold for such a machine
@@ -41,9 +42,10 @@ def renting(
         began = time.monotonic()
 
         def ended() -> None:
-            minutes = -(-(time.monotonic() - began) // 60)
-            cost = -(-agreed.price_micro_usd_per_hour * int(minutes) // 60)
-            books.emit(MoneySettled(hold=hold, micro_usd=min(cost, agreed.hold_micro_usd), source="run time and price"))
+            spent = cost(agreed.price_micro_usd_per_hour, time.monotonic() - began)
+            books.emit(
+                MoneySettled(hold=hold, micro_usd=min(spent, agreed.hold_micro_usd), source="run time and price")
+            )
 
         try:
             return machines.start(resources.writable(), agreed, session, ended=ended)

@@ -12,6 +12,7 @@ from tools.jobs import checks, cron, tracking
 from tools.jobs.outputs import listed
 from tools.jobs.place import JobsView
 from tools.jobs.watch import told_alerts
+from tools.money import cost
 from tools.problem import Problem
 
 LOG_TAIL = 4_000  # characters
@@ -155,7 +156,7 @@ def _remote(
     price = view.prices.quote(flavor).micro_usd_per_hour
     payer = payer_of(view, namespace)
     token, names = token_of(view, secrets)
-    likely = -(-price * nodes * runs * checks.seconds(expected) // 3600) if expected else None
+    likely = cost(price, checks.seconds(expected), machines=nodes, runs=runs) if expected else None
     return {
         "flavor": flavor,
         "namespace": payer,

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.jobs.forecast import MARKS, Forecast, Terms, forecast
+from tools.money import cost
 
 TERMS = Terms(price_micro_usd_per_hour=3_600_000, timeout_seconds=3_600)  # a thousand micro-dollars a second
 
@@ -34,8 +35,8 @@ def test_a_steady_run_is_foreseen_closely() -> None:
 
 def test_the_cost_is_of_the_whole_job_what_has_passed_included() -> None:
     found = told(steady(50))
-    assert found.micro_usd_low == pytest.approx((130 + found.seconds_low) * 1000, abs=2)
-    assert found.micro_usd_high == pytest.approx((130 + found.seconds_high) * 1000, abs=2)
+    assert found.micro_usd_low == cost(3_600_000, 130 + found.seconds_low)
+    assert found.micro_usd_high == cost(3_600_000, 130 + found.seconds_high)
 
 
 def test_the_cost_never_passes_what_the_platform_would_charge_until_the_timeout() -> None:

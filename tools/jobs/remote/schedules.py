@@ -24,6 +24,7 @@ from tools.jobs.remote.ends import run_seconds, running_seconds
 from tools.jobs.remote.jobs import HubJobs
 from tools.jobs.remote.launch import LABEL, submissions
 from tools.jobs.remote.log import LogFile
+from tools.money import billed_minutes
 from tools.problem import MaybeStarted, NotThere, Problem
 
 _ID = re.compile(r"([\w.-]+)/schedule\.([\w-]+)\.(\d{1,3})\.([\w-]+)")
@@ -168,7 +169,7 @@ class Schedules(HubJobs):
 
 def _ended(runs: list[JobFacts], wanted: int) -> JobState:
     """seconds: whole minutes of each run, as they are billed."""
-    seconds = sum(-(-run_seconds(run) // 60) * 60 for run in runs)
+    seconds = 60.0 * sum(billed_minutes(run_seconds(run)) for run in runs)
     failed = sum(run.stage not in ("COMPLETED", "CANCELED") for run in runs)
     if failed:
         return JobState("failed", None, seconds, f"{failed} of {len(runs)} runs failed.")
