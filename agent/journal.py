@@ -176,6 +176,16 @@ def read_header(path: Path) -> Header:
         return _header(path, file.readline(4096))
 
 
+def held_elsewhere(path: Path) -> bool:
+    """Whether a journal that this process has not opened is open in another."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
 def _header(path: Path, line: bytes) -> Header:
     try:
         raw = json.loads(line)

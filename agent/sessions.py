@@ -14,7 +14,7 @@ from pathlib import Path
 from agent.events import Entry, RunEnded, UserSaid
 from agent.jobs.bills import LATELY
 from agent.jobs.sweeper import Renter, Sweeper
-from agent.journal import Header, Journal, read_header
+from agent.journal import Header, Journal, held_elsewhere, read_header
 from agent.models.menu import Menu as Menu
 from agent.models.picker import ModelFacts, Picker, Wish, selected
 from agent.models.selection import Selection
@@ -226,11 +226,16 @@ class Sessions:
         return [
             Renter(
                 self._jobs_hub(owner),
-                [path.stem for path in self._folder.glob("*.jsonl")],
+                self._answers_for,
                 frozenset().union(*(session.open_labels for session in open_now)),
             )
             for owner in owners
         ]
+
+    def _answers_for(self, id: str) -> bool:
+        """Whether it is a session of this app that no other process has open: that one looks after its machines itself."""
+        path = self._folder / f"{id}.jsonl"
+        return id in self._open or (_ID.match(id) is not None and path.is_file() and not held_elsewhere(path))
 
     def _jobs_hub(self, owner: str) -> JobsHub:
         instead = "" if self.settings.on_space else 'run it on this machine (where="here")'

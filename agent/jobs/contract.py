@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
+from agent.jobs.job import SessionJob
 from tools.cards import Spend
 from tools.desk import JobEnd
 from tools.problem import Stopped
-
-if TYPE_CHECKING:
-    from agent.jobs.job import SessionJob
-    from agent.jobs.jobs import Jobs
 
 
 class JobContract:
     """Consent to one Spend: what tools.desk.Contract promises."""
 
-    def __init__(self, jobs: Jobs, call: str, request: Spend, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        request: Spend,
+        stop: threading.Event,
+        *,
+        submit: Callable[[], SessionJob],
+        cancel: Callable[[SessionJob], None],
+    ) -> None:
+        """submit: reserves and starts. cancel: ends a job that was stopped, and tells when that fails."""
         self.request = request
-        self._jobs, self._call, self._stop = jobs, call, stop
+        self._stop, self._submit, self._cancel = stop, submit, cancel
         self._job: SessionJob | None = None
         self._once = threading.Lock()
 
@@ -28,7 +33,7 @@ class JobContract:
             if self._stop.is_set():
                 raise Stopped
             if self._job is None:
-                self._job = self._jobs.submit(self._call, self.request)
+                self._job = self._submit()
             return self._job.job
 
     def wait(self) -> JobEnd:
@@ -37,7 +42,7 @@ class JobContract:
         assert job is not None  # noqa: S101  # submit has set it
         while not job.done.wait(0.05):
             if self._stop.is_set():
-                self._jobs.cancel_told(job.job)  # Stop may have come while it was being submitted
+                self._cancel(job)  # Stop may have come while it was being submitted
                 raise Stopped
         end = job.ended
         assert end is not None  # noqa: S101  # done is set after it

@@ -8,36 +8,28 @@ place is asked until it can be known.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from agent.events import Entry, Event, MoneyReleased, MoneySettled, Noticed
-from agent.job_events import EndStatus, JobAlarm, JobEnded, JobSubmitted, JobSubmitting
+from agent.events import Entry, Event, MoneyReleased, Noticed
+from agent.job_events import JobSubmitted, JobSubmitting
 from agent.jobs.bills import LATELY, PAUSES, JobBills
 from agent.jobs.contract import JobContract
 from agent.jobs.dry_runs import foreseen
+from agent.jobs.follow import POLL_SECONDS, JobFollower
 from agent.jobs.job import SessionJob
 from agent.jobs.outputs import tell_left
-from agent.jobs.records import Record, records, settlement
-from agent.jobs.rows import place_name, row, searched_row, url, watched_again, why_ended
-from agent.jobs.tracking import tell_tracked
-from agent.jobs.usage import tell_usage
+from agent.jobs.records import Record, records
+from agent.jobs.rows import place_name, row, searched_row, url
 from agent.money.ledger import Ledger, over_budget
 from tools.cards import Foreseen, Spend
 from tools.jobs import cron
 from tools.jobs.metrics import MetricReader, Point
 from tools.jobs.outputs import Outputs
-from tools.jobs.place import JobPlace, JobRow, JobState, Machine
+from tools.jobs.place import JobPlace, JobRow, Machine
 from tools.jobs.prices import Prices
 from tools.problem import MaybeStarted, Problem, Refused
-
-log = logging.getLogger(__name__)
-
-POLL_SECONDS = 0.2
-CANCEL_AGAIN_SECONDS = 5.0
-LOG_TAIL = 4_000  # characters of the log that the waiting tool gets
 
 
 class Jobs:
@@ -68,11 +60,12 @@ class Jobs:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._bills = JobBills(emit, bill_pauses)
+        self._follower = JobFollower(emit, self._bills, self._closing)
 
     # --- starting ---
 
     def contract(self, call: str, request: Spend, stop: threading.Event) -> JobContract:
-        return JobContract(self, call, request, stop)
+        return JobContract(request, stop, submit=lambda: self.submit(call, request), cancel=self._follower.cancel_told)
 
     def submit(self, call: str, request: Spend) -> SessionJob:
         """Reserve and start, once per call."""
@@ -93,6 +86,21 @@ class Jobs:
             raise
         return self._follow(SessionJob(label, job, request, place), call)
 
+    def _follow(self, job: SessionJob, call: str) -> SessionJob:
+        request = job.request
+        self._emit(
+            JobSubmitted(
+                label=job.label, job=job.job, call=call, where=request.where, title=request.title, url=url(job)
+            )
+        )
+        self._take(job)
+        return job
+
+    def _take(self, job: SessionJob) -> None:
+        with self._lock:
+            self._jobs[job.job] = job
+        self._follower.follow(job)
+
     def resume(self, entries: Iterable[Entry]) -> None:
         """Follow again what was open when the last process ended, and finish what it was in the middle of."""
         for label, known in records(entries := list(entries)).items():
@@ -110,13 +118,13 @@ class Jobs:
             if place is None and known.open and not known.ended:
                 self._place(request)
             if known.open and known.ended:
-                known.settled = self._settle(label, request, known.ended.seconds, known.ended.status)
+                known.settled = self._follower.settle(label, request, known.ended.seconds, known.ended.status)
             if place is not None:
                 job = SessionJob.known(label, known.job, request, place, known)
                 if known.open and not known.ended:
                     lost = job.watch.replay(entries)
-                    self._watch(job)
-                    self._tell(job, lost)
+                    self._take(job)
+                    self._follower.tell(job, lost)
                     return
                 job.watch.sources.alerts += known.alerts
                 job.watch.sources.keep(known.measured)
@@ -195,21 +203,10 @@ class Jobs:
 
     def cancel_told(self, job: str) -> None:
         """Cancel one job, unless the app is closing: then it goes on without us. A failure is a notice."""
-        if not self._closing.is_set():
-            try:
-                self.cancel(job)
-            except Problem as problem:
-                self._warn(f"{problem} This is tried again until it has ended.")
+        self._follower.cancel_told(self._known(job))
 
     def cancel(self, job: str) -> None:
-        known = self._known(job)
-        try:
-            known.place.cancel(job)
-        except Problem as problem:
-            known.cancel_again = time.monotonic() + CANCEL_AGAIN_SECONDS
-            known.uncancelled = problem.message
-            raise
-        known.uncancelled = ""
+        self._follower.cancel(self._known(job))
 
     @property
     def open(self) -> bool:
@@ -284,100 +281,6 @@ class Jobs:
         if known is None:
             raise Problem(f"This session has no job {job[:80]!r}.", "Use an id that jobs_list shows.")
         return known
-
-    # --- following ---
-
-    def _follow(self, job: SessionJob, call: str) -> SessionJob:
-        request = job.request
-        self._emit(
-            JobSubmitted(
-                label=job.label, job=job.job, call=call, where=request.where, title=request.title, url=url(job)
-            )
-        )
-        return self._watch(job)
-
-    def _watch(self, job: SessionJob) -> SessionJob:
-        with self._lock:
-            self._jobs[job.job] = job
-        threading.Thread(target=self._watch_to_end, args=(job,), name=f"job-{job.job}", daemon=True).start()
-        tell_usage(job.job, job.place, self._emit, job.done, self._closing)
-        tell_tracked(job, self._tell, self._closing)
-        return job
-
-    def _watch_to_end(self, job: SessionJob) -> None:
-        failures = 0
-        while not self._closing.is_set():
-            try:
-                state = self._look(job)
-                if failures:
-                    self._emit(watched_again(job))
-                failures = 0
-                if state.status != "running":
-                    self._log(job, "", job.offset, last=True)
-                    self._end(job, state, state.status)
-                    return
-            except Exception as error:  # a place may be out of reach for a while; the job is not lost by that
-                if self._closing.is_set():
-                    return
-                failures += 1
-                if not isinstance(error, Problem):
-                    log.exception("job %s", job.job)
-                if failures == 1:
-                    said = str(error) if isinstance(error, Problem) else "something nobody foresaw went wrong."
-                    self._warn(f"Job {job.job} cannot be watched at the moment: {said}")
-            self._closing.wait(POLL_SECONDS * min(1 + failures, 50))
-
-    def _look(self, job: SessionJob) -> JobState:
-        if job.uncancelled and time.monotonic() >= job.cancel_again:
-            try:
-                self.cancel(job.job)
-            except Problem:
-                log.warning("job %s still cannot be cancelled", job.job)
-        job.state = state = job.place.state(job.job)  # before the log: what was written by then is read below
-        while self._read_log(job):
-            pass
-        self._tell(job, job.watch.tick(state.seconds))
-        return state
-
-    def _read_log(self, job: SessionJob) -> bool:
-        text, offset = job.place.read(job.job, job.offset)
-        if offset == job.offset:
-            return False
-        job.tail = (job.tail + text)[-LOG_TAIL:]
-        self._log(job, text, offset)
-        return True
-
-    def _log(self, job: SessionJob, text: str, offset: int, *, last: bool = False) -> None:
-        """Write a piece of the log, what was measured in it, and what the watchdog says of it."""
-        job.offset = offset
-        self._tell(job, job.watch.read(text, job.state.seconds, offset=offset, last=last))
-
-    def _tell(self, job: SessionJob, events: Iterable[Event]) -> None:
-        for event in events:
-            if isinstance(event, JobAlarm) and job.request.on_alarm == "stop" and not job.stopped_for:
-                job.stopped_for = event.text  # before it is told: it costs money, and the disk may be full
-                threading.Thread(target=self.cancel_told, args=(job.job,), daemon=True).start()
-            self._emit(event)
-
-    def _end(self, job: SessionJob, state: JobState, status: EndStatus) -> None:
-        job.ended = JobEnded(
-            job=job.job,
-            status=status,
-            message=why_ended(job, state),
-            exit_code=state.exit_code,
-            seconds=round(state.seconds, 1),
-            files=tuple(state.files),
-        )
-        self._emit(job.ended)
-        job.settled = self._settle(job.label, job.request, state.seconds, status)
-        tell_left(job, self._emit)
-        job.done.set()
-        self._bills.expect(job)
-
-    def _settle(self, label: str, request: Spend, seconds: float, status: EndStatus) -> int:
-        micro_usd, source = settlement(request, seconds, status)
-        self._emit(MoneySettled(hold=label, micro_usd=micro_usd, source=source))
-        return micro_usd
 
     def _warn(self, text: str) -> None:
         self._emit(Noticed(level="warning", text=text))

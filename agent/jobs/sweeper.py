@@ -18,10 +18,10 @@ EVERY_SECONDS = 240.0
 
 @dataclass(frozen=True)
 class Renter:
-    """One user who rented machines here: how to reach them, all sessions of the user, the labels these hold open."""
+    """One user who rented machines here: how to reach them, which sessions are answered for here, the labels these hold open."""
 
     hub: JobsHub
-    sessions: Collection[str]
+    ours: Callable[[str], bool]
     open_labels: Collection[str]
 
 
@@ -50,7 +50,7 @@ class Sweeper:
         for renter in self._renters():
             try:
                 for namespace in renter.hub.payers():
-                    gone += sweep(renter.hub, namespace, renter.sessions, renter.open_labels)
+                    gone += sweep(renter.hub, namespace, renter.ours, renter.open_labels)
             except Problem as problem:
                 log.warning("rented machines could not be looked at: %s", problem)
         for id in gone:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.events import JobForecast
+from agent.job_events import JobForecast
 from agent.jobs.dry_runs import foreseen
 from agent.jobs.forecast import Terms, forecast
 from agent.jobs.progress import JobWatch

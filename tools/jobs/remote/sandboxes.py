@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from tools.cards import Spend
 from tools.jobs.prices import PORT_MICRO_USD_PER_HOUR
@@ -33,11 +33,11 @@ class Sandboxes(HubJobs):
         return HubSandbox(self._hub(), namespace, ids[0])
 
 
-def sweep(hub: JobsHub, namespace: str, sessions: Collection[str], open_labels: Collection[str]) -> list[str]:
+def sweep(hub: JobsHub, namespace: str, ours: Callable[[str], bool], open_labels: Collection[str]) -> list[str]:
     """Cancel the sandboxes of a namespace that nobody holds any more; returns their ids.
 
-    sessions: ids of all sessions of this app; open_labels: what these know to be open. A sandbox of one of them that
-    is not open there, or any of this app's kind that outlived its lifetime by GRACE, is cancelled. Those of another
+    ours: whether this process answers for a session, by its id; open_labels: what these sessions know to be open. A
+    sandbox of one of them that is not open there, or any of this app's kind that outlived its lifetime by GRACE, is cancelled. Those of another
     app with the same account are left to their own limits. Ages are the Hub's own. Raises Problem.
     """
     gone = []
@@ -46,7 +46,7 @@ def sweep(hub: JobsHub, namespace: str, sessions: Collection[str], open_labels: 
             continue
         age = job.told - job.created
         label = job.labels.get(LABEL, "")
-        orphan = label.rpartition("-")[0] in sessions and label not in open_labels and age > GRACE
+        orphan = age > GRACE and label not in open_labels and ours(label.rpartition("-")[0])
         if orphan or (job.timeout is not None and age > job.timeout + GRACE):
             hub.cancel(namespace, job.id)
             gone.append(f"{namespace}/{job.id}")
