@@ -27,19 +27,18 @@ from agent.events import (
     ToolSaid,
     ToolShowed,
     UserSaid,
-    Why,
 )
 from agent.jobs.jobs import Jobs
 from agent.jobs.rented_machine import renting, settle_what_was_left
 from agent.journal import Journal
 from agent.journal_writer import JournalWriter
 from agent.left_open import close_left_open
-from agent.loop.coder import Coder, StepLimit
+from agent.loop.coder import Coder
 from agent.loop.memory import Memory
 from agent.loop.slash_commands import Typed, parse_typed
 from agent.loop.toolbox import Toolbox
 from agent.loop.window import Window
-from agent.models.metered import CapReached, settle_what_was_cut_short
+from agent.models.metered import settle_what_was_cut_short
 from agent.models.picker import Wish
 from agent.models.router import Cancel
 from agent.money.books import Books
@@ -50,13 +49,19 @@ from agent.session_model import SessionModel
 from agent.uploads import Uploads
 from tools.cards import Answer, Demand, FileMade, GoOn, Request
 from tools.desk import Desk
-from tools.money import usd
-from tools.problem import Problem, Stopped
+from tools.problem import Problem, RunEnd, Stopped
 
 log = logging.getLogger(__name__)
 
 LONGEST_MESSAGE = 100_000  # characters
+CLOSED = "The app was closed while this ran. Send a message to go on."
 CLOSING_SECONDS = 0.25  # how long a stopped run waits for its tool calls to end by themselves
+
+
+class Failure(RunEnd):
+    """Something went wrong."""
+
+    why = "failed"
 
 
 @dataclass
@@ -245,31 +250,22 @@ class Session:
     # --- a run ---
 
     def _drive(self, run: _Run, typed: Typed | None) -> None:
-        why: Why = "failed"
-        answer = message = ""
+        answer = ""
+        end: RunEnd | None = Failure("")
         try:
             answer = self._call_typed(typed) if typed else self._work(run)
-            why = "answered"
-        except Stopped:
-            who = "The app was closed while this ran." if run.closing else "You stopped this run."
-            why, message = "stopped", f"{who} Send a message to go on."
-        except CapReached:
-            why = "budget"
-            limit = usd(self._books.ledger.thinking.limit)
-            message = (
-                f"The limit of {limit} for thinking does not allow the next call. Raise it and send a message to go on."
-            )
-        except StepLimit:
-            why = "step_limit"
-            message = "All steps of this run are used up. Send a message to go on."
+            end = None
+        except RunEnd as over:
+            end = Stopped(CLOSED) if run.closing and over.why == "stopped" else over
         except Problem as problem:
-            message = f"{typed.tool} could not do it." if typed else str(problem)  # its call has just said why
+            end = Failure(str(problem))
         except Exception as error:
             log.exception("run %s of session %s failed", run.id, self.id)
-            message = f"Something nobody foresaw went wrong ({type(error).__name__}); the log has the details. Send a message to go on."
+            what = f"Something nobody foresaw went wrong ({type(error).__name__}); the log has the details."
+            end = Failure(f"{what} Send a message to go on.")
         finally:
             try:
-                self._end(run, why, answer, message)
+                self._end(run, answer, end)
             finally:
                 run.ended.set()
 
@@ -305,11 +301,15 @@ class Session:
         return agreed.more if answer.verdict == "yes" else 0
 
     def _call_typed(self, typed: Typed) -> str:
-        self._toolbox.call(typed.tool, (), typed.arguments, by="user")
+        try:
+            self._toolbox.call(typed.tool, (), typed.arguments, by="user")
+        except Problem:  # its call has just said why
+            raise Failure(f"{typed.tool} could not do it.") from None
         return ""
 
-    def _end(self, run: _Run, why: Why, answer: str, message: str) -> None:
-        if why != "answered":
+    def _end(self, run: _Run, answer: str, early: RunEnd | None) -> None:
+        """early: why it ended without an answer."""
+        if early:
             deadline = time.monotonic() + CLOSING_SECONDS
             while self._toolbox.busy and time.monotonic() < deadline:
                 time.sleep(0.005)
@@ -318,9 +318,9 @@ class Session:
         coder = run.coder
         end = RunEnded(
             run=run.id,
-            why=why,
+            why=early.why if early else "answered",
             answer=answer,
-            message=message,
+            message=early.message if early else "",
             produced=tuple(dict.fromkeys(run.produced)),
             steps=coder.steps if coder else 0,
             seconds=round(time.monotonic() - run.started, 2),

@@ -4,8 +4,12 @@ Below its parent each stands once; in brackets where it is defined, unless it is
 of any of them is a Problem's words; the others are caught in the room that raises them, and put into such words.
 
 BaseException
-    Stopped: the user pressed Stop
-        NotAsked: before the model was asked, so nothing is owed (agent/models/deltas.py)
+    RunEnd: a run ends without an answer
+        Stopped: the user pressed Stop
+            NotAsked: before the model was asked, so nothing is owed (agent/models/deltas.py)
+        CapReached: the next call does not fit under the limit for thinking (agent/models/metered.py)
+        StepLimit: all steps are used up (agent/loop/coder.py)
+        Failure: something went wrong (agent/session.py)
     TooSlow: one page of a PDF takes too long (tools/papers/pdf_child.py)
     _TooMuch: a variable is too large or too slow to be saved (agent/sandbox/inside/snapshot.py)
     SystemExit
@@ -28,8 +32,6 @@ BaseException
         _Unwanted: the server does not want optional fields (agent/models/endpoint.py)
         ReplyTooLong: a model says more than any reply needs (agent/models/completion.py)
         EventTooLong: a model's server sends an event without an end (agent/models/sse.py)
-        CapReached: the next call does not fit under the limit for thinking (agent/models/metered.py)
-        StepLimit: all steps of the run are used up (agent/loop/coder.py)
         WorkerBroken: the process that runs generated code is gone or lies (agent/sandbox/messages.py)
         _Fatal: to load a variable once ended the process (agent/sandbox/inside/snapshot.py)
         ToolError: a Problem, as generated code sees it (agent/sandbox/inside/worker.py)
@@ -38,6 +40,8 @@ BaseException
 """
 
 from __future__ import annotations
+
+from typing import ClassVar, Literal
 
 
 class Problem(Exception):
@@ -75,5 +79,21 @@ class MachineEnded(Problem):
     """The machine that was asked runs no more."""
 
 
-class Stopped(BaseException):
-    """The user pressed Stop. Not an Exception, so that no tool and no library swallows it."""
+class RunEnd(BaseException):
+    """A run ends without an answer. Not an Exception, so that no tool and no library swallows it."""
+
+    why: ClassVar[Literal["stopped", "budget", "step_limit", "failed"]]
+
+    def __init__(self, message: str) -> None:
+        """message: what the user reads of it."""
+        super().__init__(message)
+        self.message = message
+
+
+class Stopped(RunEnd):
+    """The user pressed Stop."""
+
+    why = "stopped"
+
+    def __init__(self, message: str = "You stopped this run. Send a message to go on.") -> None:
+        super().__init__(message)

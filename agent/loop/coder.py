@@ -40,7 +40,7 @@ from agent.models.faults import TooLong
 from agent.models.router import Cancel, Done, NativeCall, Reasoning, Restarted, Text, Usage, plain_messages
 from agent.sandbox.host import Executor, StepResult
 from agent.sandbox.levels import RUNS_CODE
-from tools.problem import Problem, Stopped
+from tools.problem import Problem, RunEnd, Stopped
 
 OBSERVED = 10_000  # characters of one step's output that the model reads back, head and tail
 OF_WINDOW = 0.1  # and no more of a small window than this
@@ -55,8 +55,13 @@ def _template() -> Template:
     return template
 
 
-class StepLimit(Exception):
+class StepLimit(RunEnd):
     """All steps of the run are used up."""
+
+    why = "step_limit"
+
+    def __init__(self) -> None:
+        super().__init__("All steps of this run are used up. Send a message to go on.")
 
 
 @dataclass
@@ -330,7 +335,7 @@ class Coder(CodeAgent):
     # --- the run ----------------------------------------------------------------------------------
 
     def run_to_end(self) -> str:
-        """Answer the user's last message. Returns the answer as text. Raises Stopped, StepLimit or Problem."""
+        """Answer the user's last message. Returns the answer as text. Raises a RunEnd or a Problem."""
         answer: Any = ""
         for event in self.run("", stream=True, reset=False):  # the message itself is in the journal already
             if self._cancel.event.is_set():

@@ -20,7 +20,7 @@ from smolagents import Tool
 
 from agent.events import Event, ToolEnded, ToolStarted
 from tools.desk import Desk
-from tools.problem import Problem, Refused, Stopped
+from tools.problem import Problem, Refused, RunEnd
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class Toolbox:
         by: Literal["agent", "user"],
         step: int = 0,
     ) -> JsonValue:
-        """Run a tool; returns its result as JSON data. Raises Problem, Refused or Stopped, each noted in the journal."""
+        """Run a tool; returns its result as JSON data. Raises Problem, Refused or a RunEnd, each noted in the journal."""
         tool = self.tools.get(name)
         if tool is None:
             raise Problem(f"There is no tool {name!r}.", f"The tools are {', '.join(self.tools)}.")
@@ -116,7 +116,7 @@ class Toolbox:
         try:
             desk.check()
             result = _JSON.validate_python(tool.function(desk, **tool.bind(args, kwargs)))
-        except Stopped:
+        except RunEnd:
             self._end(call, "stopped")
             raise
         except Problem as problem:

@@ -17,7 +17,8 @@ from agent.models.deltas import Broken, Cancel, Delta, Done, NotAsked, Reasoning
 from agent.models.router import plain_messages
 from agent.money.books import Books
 from tools.cards import Answer, RaiseCap
-from tools.problem import Problem
+from tools.money import usd
+from tools.problem import Problem, RunEnd
 
 REPLY_TOKENS = 16_384  # the longest reply that is paid for, thought included
 SHORTEST_REPLY = 2_048  # less is not worth asking for; rather the cap is raised
@@ -48,8 +49,16 @@ class TokenPrices:
         return -(-in_millionths // 1_000_000)
 
 
-class CapReached(Exception):
+class CapReached(RunEnd):
     """The next call does not fit under the cap, and nobody raised it."""
+
+    why = "budget"
+
+    def __init__(self, cap: int) -> None:
+        """cap: micro-dollars."""
+        super().__init__(
+            f"The limit of {usd(cap)} for thinking does not allow the next call. Raise it and send a message to go on."
+        )
 
 
 class SecondPayer(Protocol):
@@ -117,7 +126,7 @@ class Purse:
         )
         answer, agreed = self._ask(request)
         if answer.verdict == "no":
-            raise CapReached
+            raise CapReached(self._books.ledger.thinking.limit)
         with contextlib.suppress(Problem):  # less than is held by now: it does not fit, and is asked for again
             self._books.set_budget(agreed.cap_micro_usd, "thinking")
         return ""

@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from pydantic import JsonValue
 
 from agent.sandbox.messages import CallAsked, WorkerBroken
-from tools.problem import Problem, Refused, Stopped
+from tools.problem import Problem, Refused, RunEnd
 
 AT_ONCE = 8  # calls that run side by side; the rest wait their turn
 _PATIENTLY, _BRIEFLY = 600.0, 0.05  # seconds for the worker to take a result: others may have their turn before it
@@ -39,7 +39,7 @@ class ToolCall:
 
 
 CallTool = Callable[[ToolCall], object]
-"""Does a call; returns plain JSON data. Raises Problem or Refused for the code to read, Stopped to end the step."""
+"""Does a call; returns plain JSON data. Raises Problem or Refused for the code to read, a RunEnd to end the step."""
 
 
 Send = Callable[[dict[str, object], float], None]
@@ -71,7 +71,7 @@ class Calls:
         self._threads = 0
         self._seconds, self._since = 0.0, 0.0
         self._abandoned = False
-        self.stopped = False  # a tool has raised Stopped
+        self.end: RunEnd | None = None  # raised by a tool
 
     @property
     def active(self) -> int:
@@ -145,8 +145,8 @@ class Calls:
             return {"ok": False, "kind": "refused", "message": str(refused)}
         except Problem as problem:
             return _problem(str(problem))
-        except Stopped:
-            self.stopped = True
+        except RunEnd as end:
+            self.end = end
             return _problem(_STOPPING)
         except Exception as error:
             _log.exception("tool %s failed", call.name)

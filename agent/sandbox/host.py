@@ -36,7 +36,7 @@ from agent.sandbox.spares import spares
 from agent.sandbox.step import Output, Step, StepCutOff
 from agent.sandbox.turns import Turn, turns
 from agent.sandbox.watch import Ceiling, UsageWatch
-from tools.problem import Problem, Stopped
+from tools.problem import Problem, RunEnd, Stopped
 
 __all__ = ["CallTool", "Executor", "Limits", "Lost", "StepResult", "ToolCall", "ToolStub"]
 
@@ -158,15 +158,16 @@ class Executor:
     def run(self, code: str, stop: threading.Event) -> StepResult:
         """Run one step.
 
-        Raises Stopped, within a second, when stop is set or this is closed; the variables are kept then. Raises
-        Problem when no child can be started, and what on_output raises. RuntimeError: another step is running.
+        Raises Stopped, within a second, when stop is set or this is closed, and the RunEnd that a tool raised; the
+        variables are kept then. Raises Problem when no child can be started, and what on_output raises. RuntimeError:
+        another step is running.
         """
         if not self._running.acquire(timeout=_LETTING_GO):  # so long it may take to end an idle worker
             raise RuntimeError("another step is running in this session")
         try:
             return self._run(code, lambda: self._closed or stop.is_set())
         except BaseException as error:
-            if not isinstance(error, (Stopped, Problem)):  # the step was left half-way
+            if not isinstance(error, (RunEnd, Problem)):  # the step was left half-way
                 self._end("the step before could not be finished")
             raise
         finally:
@@ -207,8 +208,6 @@ class Executor:
             ended, printed, why = self._step(code, stop)
             if ended.why == "disk":
                 remove_since(self._scratch, began, self._limits.disk, keep=self._seal.names)
-            if ended.why == "stopped":
-                raise Stopped
             if not ended.done:
                 self._ready(stop)  # now, so that the result can say what was lost
             return self._result(ended, why, printed, time.monotonic() - started)
@@ -242,7 +241,10 @@ class Executor:
             why = self._end(why)
         elif (not self._remote or self._remote.bring_back()) and ended.done.saved is not None:
             self._seal.mark(ended.done.saved)
-        return ended, output.end(), why
+        printed = output.end()
+        if ended.why == "stopped":
+            raise calls.end or Stopped
+        return ended, printed, why
 
     def _result(self, ended: StepCutOff, why: str, output: str, seconds: float) -> StepResult:
         restarted, self._restarted = self._restarted, ""

@@ -128,7 +128,7 @@ class Step:
         return StepCutOff(why, self._done)
 
     def _over(self, stop: Callable[[], bool]) -> Why:
-        if stop() or self._calls.stopped:
+        if stop() or self._calls.end:
             return "stopped"
         if self._done:
             return ""

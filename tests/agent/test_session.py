@@ -10,6 +10,7 @@ from agent.events import (
     ApprovalAnswered,
     ApprovalAsked,
     CodeWritten,
+    Entry,
     OutputPrinted,
     ReasoningSaid,
     ReplyRestarted,
@@ -245,6 +246,19 @@ def test_stopping_twice_or_without_a_run_is_harmless(tmp_path: Path) -> None:
         session.stop()
         assert done(session, "Go").why == "answered"
         session.stop()
+
+
+def test_a_run_that_the_end_of_the_app_cuts_off_says_so(tmp_path: Path) -> None:
+    with living(tmp_path, [Reply("slow", silence=30.0)]) as (session, server):
+        session.send("Go")
+        server.wait_for_request(1)
+        session.close()
+    last = Entry.model_validate_json(next(tmp_path.rglob("*.jsonl")).read_text("utf-8").splitlines()[-1]).event
+    assert isinstance(last, RunEnded)
+    assert (last.why, last.message) == (
+        "stopped",
+        "The app was closed while this ran. Send a message to go on.",
+    )
 
 
 # --- approvals and jobs ---

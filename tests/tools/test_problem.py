@@ -6,8 +6,9 @@ import ast
 import builtins
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
+from agent.events import Why
 from tests import ROOT
 from tools import problem
 
@@ -62,3 +63,9 @@ def defined() -> list[Row]:
 
 def test_the_tree_of_errors_names_each_once_below_its_parent() -> None:
     assert sorted(drawn()) == sorted(defined())
+
+
+def test_what_ends_a_run_is_swallowed_by_no_tool_and_no_library() -> None:
+    ends = [row.name for row in drawn() if row.parent == "RunEnd"]
+    assert not issubclass(problem.RunEnd, Exception)
+    assert len(ends) + 1 == len(get_args(Why)), "an answer, and one class for each other way to end"

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from agent.loop.coder import StepLimit
 from agent.sandbox.host import Executor, Limits, ToolStub
 from agent.sandbox.inside.protocol import FROM_WORKER, HEADER, pack
 from agent.sandbox.messages import Splitter, WorkerBroken
 from tests.agent.sandbox.sessions_of_code import Code
-from tools.problem import Stopped
+from tools.problem import RunEnd, Stopped
 
 
 @pytest.fixture
@@ -116,11 +117,12 @@ def test_a_stopped_tools_late_answer_goes_nowhere(code: Code) -> None:
     assert code.value("add(1), add(2)") == "(2, 3)"
 
 
-def test_a_tool_that_raises_stopped_stops_the_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [Stopped(), StepLimit()])
+def test_a_tool_in_which_the_run_ends_ends_the_step_for_the_same_reason(tmp_path: Path, end: RunEnd) -> None:
     def stop(_: object) -> None:
-        raise Stopped
+        raise end
 
-    with Executor(tmp_path, stop, [ToolStub("ask")], lambda _: None) as code, pytest.raises(Stopped):
+    with Executor(tmp_path, stop, [ToolStub("ask")], lambda _: None) as code, pytest.raises(type(end)):
         code.run("try: ask()\nexcept Exception: pass\nwhile True: pass", threading.Event())
 
 
