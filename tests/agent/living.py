@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections import deque
@@ -57,6 +58,26 @@ def paid(folder: Path, script: Script | Sequence[Reply], **settings: Any) -> Ite
             yield sessions.create("local"), server
         finally:
             sessions.close()
+
+
+def tell(session: Session, *events: Event) -> None:
+    """Write events as the session's own threads do: into its books and its journal, so that its readers wake."""
+    for event in events:
+        session._emit(event)  # no tool and no model can be made to say just this
+
+
+def emptied(sessions: Sessions) -> Sessions:
+    """The same app without any session, as its next user finds it."""
+    sessions.close()
+    shutil.rmtree(sessions.settings.data_dir / "sessions")
+    (sessions.settings.data_dir / "sessions").mkdir()
+    return sessions
+
+
+def only(sessions: Sessions, owner: str = "local") -> Session:
+    """The owner's one session."""
+    [summary] = sessions.list(owner)
+    return sessions.open(summary.id, owner)
 
 
 def code(text: str) -> Reply:

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 def start(page: Page, path: str = "./") -> None:
     page.goto(path)
-    expect(page.get_by_label("Your message")).to_be_visible(timeout=20_000)
+    expect(page.get_by_label("Your message")).to_be_visible()
 
 
 def say(page: Page, text: str) -> None:

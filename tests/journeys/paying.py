@@ -86,12 +86,12 @@ class Task:
         page = self.page
         if not page.url.startswith(self.payer.app.url):
             page.goto(self.payer.app.url)
-        expect(page.locator(".sessions li").first).to_be_visible(timeout=30_000)
+        expect(page.locator(".sessions li").first).to_be_visible()
         page.get_by_role("button", name="New task").click()
         expect(page.locator(".bubble")).to_have_count(0)
         page.get_by_label("Your message").fill(words)
         page.get_by_label("Your message").press("Enter")
-        expect(self.asked.last).to_be_visible(timeout=30_000)
+        expect(self.asked.last).to_be_visible()
         return self
 
     def approve(self) -> None:
@@ -136,9 +136,9 @@ class Task:
 
     def shows(self, state: str, *words: str | re.Pattern[str]) -> None:
         """The card's state and what is written on it."""
-        expect(self.card.last.locator(".chip").first).to_have_text(state, timeout=20_000)
+        expect(self.card.last.locator(".chip").first).to_have_text(state)
         for one in words:
-            expect(self.card.last).to_contain_text(one, timeout=20_000)
+            expect(self.card.last).to_contain_text(one)
 
     def opened_log(self) -> Locator:
         """What the card shows of the log."""
@@ -170,7 +170,7 @@ class Task:
 
     def _closed(self, answered: bool) -> list[Event]:
         """All events, once the run has ended and the journal holds no money any more."""
-        expect(self.page.locator(".end").last).to_be_visible(timeout=30_000)
+        expect(self.page.locator(".end").last).to_be_visible()
         until(lambda: folded(self.entries).compute.held == 0, 20)
         ends = [event for event in self.events if isinstance(event, RunEnded)]
         assert [end.why == "answered" for end in ends] == [answered]

@@ -91,7 +91,7 @@ def test_two_tabs_that_approve_at_once_start_one_job(task: Task) -> None:
     task.ask()
     other = task.page.context.new_page()
     other.goto(task.page.url)
-    expect(other.locator(".approval.pending")).to_be_visible(timeout=20_000)
+    expect(other.locator(".approval.pending")).to_be_visible()
     at = task.page.evaluate("Date.now() + 700")
     for page in (task.page, other):
         page.evaluate(
@@ -101,8 +101,8 @@ def test_two_tabs_that_approve_at_once_start_one_job(task: Task) -> None:
         )
     task.there.say("step 1").end(ran=20)
     for page in (task.page, other):
-        expect(page.locator(".approval")).to_contain_text("approved by you", timeout=20_000)
-        expect(page.locator("#ml-timeline-place .job .chip")).to_have_text("completed", timeout=20_000)
+        expect(page.locator(".approval")).to_contain_text("approved by you")
+        expect(page.locator("#ml-timeline-place .job .chip")).to_have_text("completed")
         expect(page.locator(".approval .error")).to_have_count(0)
     other.close()
     task.is_over(MINUTE)
@@ -241,7 +241,7 @@ def test_a_job_that_cannot_be_watched_says_so_while_it_is_so(task: Task, status:
     task.payer.hub.faults.append(fault)
     task.shows("running", f"Job ada/{there.id} cannot be watched at the moment")
     fault.times = 0
-    expect(task.card.locator(".notice")).to_be_hidden(timeout=20_000)
+    expect(task.card.locator(".notice")).to_be_hidden()
     there.end(ran=20)
     task.shows("completed", "It cost $0.013")
     task.is_over(MINUTE)
@@ -356,7 +356,7 @@ def test_a_price_that_rose_since_the_card_starts_nothing_and_is_asked_for_anew(t
     price(task.payer, 2 * MINUTE)
     task.approve()
     task.shows("not started", "l4x1 costs $1.6000 an hour now; $0.8000 was agreed. Nothing was started.")
-    expect(task.page.locator(".approval.pending .price")).to_have_text("≤ $0.27", timeout=20_000)
+    expect(task.page.locator(".approval.pending .price")).to_have_text("≤ $0.27")
     task.approve()
     task.there.say("step 1").end(ran=20)
     task.shows("completed", "It cost $0.027 of the $0.27 that were held")
@@ -387,13 +387,13 @@ def test_who_looks_elsewhere_is_told_once_of_the_question_and_of_the_end(task: T
     away = page.context.new_page()
     away.add_init_script(AWAY)
     away.goto(page.url)
-    expect(away).to_have_title("● Needs you – ML Intern", timeout=20_000)
+    expect(away).to_have_title("● Needs you – ML Intern")
     until(lambda: away.evaluate("told") == [f"Needs your approval: {TASK}"])
     task.approve()
     expect(page).to_have_title("… ML Intern")
     task.there.say("step 1").end(ran=20)
     task.shows("completed")
-    expect(page).to_have_title("ML Intern", timeout=20_000)
+    expect(page).to_have_title("ML Intern")
     task.is_over(MINUTE)
     until(lambda: len(away.evaluate("told")) == 3)
     assert away.evaluate("told")[1:] == [f"{TASK}: completed.", "The task is done."]

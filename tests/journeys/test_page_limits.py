@@ -20,8 +20,9 @@ from agent.events import (
     UserSaid,
 )
 from agent.job_events import JobLogged
+from agent.session import Session
+from tests.agent.living import tell
 from tests.doubles import scenes
-from tests.doubles.sessions import ToldSession, ToldSessions
 from tests.journeys.acts import start
 from tools.cards import FileMade, PaperOpened, PaperRow, PapersFound, PlanMade, Question, RepoRow, ReposFound, Todo
 
@@ -31,13 +32,14 @@ pytestmark = pytest.mark.journey
 HOSTILE = "<img src=x onerror=pwned=1><script>pwned=1</script>[click](javascript:pwned=1) ![track](http://evil.example/a.png) <b onclick=pwned=1>bold</b>"
 
 
-def test_text_from_outside_is_never_markup_and_loads_nothing(page: Page, session: ToldSession) -> None:
+def test_text_from_outside_is_never_markup_and_loads_nothing(page: Page, session: Session) -> None:
     row = RepoRow(id=HOSTILE, url="javascript:pwned=1", facts=(HOSTILE,))
     paper = PaperRow(id="1", title=HOSTILE, url="javascript:pwned=1", authors=HOSTILE, summary=HOSTILE)
     opened = PaperOpened(
         id="1", title=HOSTILE, source=HOSTILE, url="data:text/html,x", sections=(HOSTILE,), text=HOSTILE
     )
-    session.tell(
+    tell(
+        session,
         UserSaid(run="r", text=HOSTILE, files=(HOSTILE,)),
         StepStarted(run="r", step=1, model=HOSTILE),
         ReasoningSaid(step=1, text=HOSTILE),
@@ -87,11 +89,10 @@ def test_text_from_outside_is_never_markup_and_loads_nothing(page: Page, session
         assert (rel, target) == ("noopener noreferrer nofollow", "_blank")
 
 
-def test_on_a_phone_nothing_is_wider_than_the_screen_and_the_sides_are_drawers(
-    page: Page, session: ToldSession
-) -> None:
+def test_on_a_phone_nothing_is_wider_than_the_screen_and_the_sides_are_drawers(page: Page, session: Session) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
-    session.tell(
+    tell(
+        session,
         UserSaid(run="r", text="go " * 50 + "x" * 300),
         *scenes.research("r"),
         *scenes.research_end(),
@@ -109,52 +110,52 @@ def test_on_a_phone_nothing_is_wider_than_the_screen_and_the_sides_are_drawers(
     expect(page.get_by_role("button", name="New task")).to_be_hidden()
 
 
-def test_the_page_works_where_storage_is_forbidden(page: Page, session: ToldSession) -> None:
+def test_the_page_works_where_storage_is_forbidden(page: Page, session: Session) -> None:
     page.add_init_script(
         "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError') } })"
     )
-    session.tell(UserSaid(run="r", text="go"), *scenes.answer("r"))
+    tell(session, UserSaid(run="r", text="go"), *scenes.answer("r"))
     start(page)
     expect(page.locator(".end")).to_contain_text("95.1 %")
     page.get_by_label("Your message").press_sequentially("typed")
     expect(page.get_by_label("Your message")).to_have_value("typed")
 
 
-def test_the_page_works_inside_another_page(page: Page, session: ToldSession, served: tuple[str, ToldSessions]) -> None:
-    session.tell(UserSaid(run="r", text="go"), *scenes.answer("r"))
-    page.set_content(f'<iframe src="{served[0]}" width="1300" height="800"></iframe>')
+def test_the_page_works_inside_another_page(page: Page, session: Session, served: str) -> None:
+    tell(session, UserSaid(run="r", text="go"), *scenes.answer("r"))
+    page.set_content(f'<iframe src="{served}" width="1300" height="800"></iframe>')
     inside = page.frame_locator("iframe")
-    expect(inside.locator(".end")).to_contain_text("95.1 %", timeout=20_000)
+    expect(inside.locator(".end")).to_contain_text("95.1 %")
     inside.get_by_label("Your message").fill("from inside")
     inside.get_by_role("button", name="Send").click()
     expect(inside.locator(".bubble").last).to_have_text("from inside")
 
 
-def test_an_unknown_session_in_the_address_is_told(page: Page, session: ToldSession) -> None:
+def test_an_unknown_session_in_the_address_is_told(page: Page, session: Session) -> None:
     start(page, "./?session=never-was")
     expect(page.get_by_role("alert").first).to_have_text("That session does not exist, or it is not yours.")
     page.locator(".session").click()
     expect(page).to_have_url(f"{page.url.partition('?')[0]}?session={session.id}")
 
 
-def test_five_hundred_steps_are_there_soon_and_closed_ones_hold_nothing(page: Page, session: ToldSession) -> None:
-    session.tell(UserSaid(run="r", text="go"), *scenes.finished_steps("r", 1, 500), RunEnded(run="r", why="stopped"))
+def test_five_hundred_steps_are_there_soon_and_closed_ones_hold_nothing(page: Page, session: Session) -> None:
+    tell(session, UserSaid(run="r", text="go"), *scenes.finished_steps("r", 1, 500), RunEnded(run="r", why="stopped"))
     start(page)
-    expect(page.locator(".end")).to_be_visible(timeout=10_000)
+    expect(page.locator(".end")).to_be_visible()
     expect(page.locator(".step")).to_have_count(500)
     expect(page.locator(".step-parts")).to_have_count(0)
     page.locator(".step-head").last.click()
     expect(page.locator(".step-parts > pre.output")).to_have_text("nothing\n")
 
 
-def test_the_reader_is_not_dragged_to_the_end(page: Page, session: ToldSession) -> None:
-    session.tell(UserSaid(run="r", text="go"), *scenes.finished_steps("r", 1, 60))
+def test_the_reader_is_not_dragged_to_the_end(page: Page, session: Session) -> None:
+    tell(session, UserSaid(run="r", text="go"), *scenes.finished_steps("r", 1, 60))
     start(page)
     expect(page.locator(".step")).to_have_count(60)
     scroller = page.locator(".scroller")
     scroller.evaluate("node => node.scrollTo(0, 200)")
     page.wait_for_function("document.querySelector('.scroller').scrollTop === 200")
-    session.tell(*scenes.finished_steps("r", 61, 1))
+    tell(session, *scenes.finished_steps("r", 61, 1))
     page.get_by_role("button", name="Jump to latest").click()
     page.wait_for_function(
         "(() => { const s = document.querySelector('.scroller'); return s.scrollHeight - s.scrollTop - s.clientHeight < 50 })()"

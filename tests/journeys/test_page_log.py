@@ -10,8 +10,9 @@ from playwright.sync_api import Locator, Page, expect
 from agent.events import UserSaid
 from agent.job_events import JobLogged
 from agent.jobs.progress import JobWatch
+from agent.session import Session
+from tests.agent.living import tell
 from tests.doubles import scenes
-from tests.doubles.sessions import ToldSession
 from tests.journeys.test_page_modules import call, modules  # noqa: F401
 
 pytestmark = pytest.mark.journey
@@ -21,15 +22,15 @@ JOB = "69b2c7880357"
 class Writing:
     """What a job prints, told as the app tells it."""
 
-    def __init__(self, session: ToldSession) -> None:
+    def __init__(self, session: Session) -> None:
         self._session, self._watch = session, JobWatch(JOB, scenes.SPEND)
 
     def say(self, text: str) -> None:
-        self._session.tell(*(one for one in self._watch.read(text, 1.0) if isinstance(one, JobLogged)))
+        tell(self._session, *(one for one in self._watch.read(text, 1.0) if isinstance(one, JobLogged)))
 
 
-def opened(page: Page, session: ToldSession) -> Locator:
-    session.tell(UserSaid(run="r", text="go"), *scenes.job_start())
+def opened(page: Page, session: Session) -> Locator:
+    tell(session, UserSaid(run="r", text="go"), *scenes.job_start())
     page.goto(f"./?session={session.id}")
     return page.locator("#ml-timeline-place .job")
 
@@ -38,7 +39,7 @@ def rows(log: Locator) -> Locator:
     return log.locator(":scope > .log-row")
 
 
-def test_installing_is_one_line_whose_end_moves_and_that_can_be_opened(page: Page, session: ToldSession) -> None:
+def test_installing_is_one_line_whose_end_moves_and_that_can_be_opened(page: Page, session: Session) -> None:
     card, job = opened(page, session), Writing(session)
     job.say("Resolved 123 packages in 3ms\n")
     card.locator("summary", has_text="Log").click()
@@ -56,7 +57,7 @@ def test_installing_is_one_line_whose_end_moves_and_that_can_be_opened(page: Pag
     expect(log.locator(".log-folded")).to_contain_text("Installed 123 packages in 2s")
 
 
-def test_trouble_is_never_folded(page: Page, session: ToldSession) -> None:
+def test_trouble_is_never_folded(page: Page, session: Session) -> None:
     card, job = opened(page, session), Writing(session)
     job.say("Downloading a\nDownloading b\nwarning: Failed to hardlink files\nDownloading c\nDownloading d\n")
     job.say(" 10%|█ | 1/9 [00:01<00:09]\r 20%|█ | 2/9 [00:02<00:08]\n 30%|█ | 3/9 [00:02<00:08]\nKeyError: 'text'\n")
@@ -73,10 +74,10 @@ def test_trouble_is_never_folded(page: Page, session: ToldSession) -> None:
     )
 
 
-def test_a_log_of_an_old_session_is_shown_as_it_was_written(page: Page, session: ToldSession) -> None:
+def test_a_log_of_an_old_session_is_shown_as_it_was_written(page: Page, session: Session) -> None:
     card = opened(page, session)
-    session.tell(JobLogged(job=JOB, offset=1, text="Downloading a\nDownloading b\nhel"))
-    session.tell(JobLogged(job=JOB, offset=2, text="lo\n\nworld"))
+    tell(session, JobLogged(job=JOB, offset=1, text="Downloading a\nDownloading b\nhel"))
+    tell(session, JobLogged(job=JOB, offset=2, text="lo\n\nworld"))
     card.locator("summary", has_text="Log").click()
     expect(rows(card.get_by_label("Log"))).to_have_text(["Downloading a", "Downloading b", "hello", "", "world"])
 
@@ -117,7 +118,7 @@ def test_what_is_kept_of_a_log_is_bounded_and_what_was_forgotten_is_counted(modu
 
 
 def test_thousands_of_lines_come_in_while_the_card_is_watched(
-    page: Page, session: ToldSession, capsys: pytest.CaptureFixture[str]
+    page: Page, session: Session, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Prints what the page's main thread did for each piece; how fast that is, is no matter of pass or fail."""
     card, job = opened(page, session), Writing(session)

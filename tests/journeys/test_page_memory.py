@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from agent.events import Compacted, Guarded
+from agent.events import Compacted, Guarded, UserSaid
+from agent.session import Session
+from tests.agent.living import tell
 from tests.doubles import scenes
-from tests.doubles.sessions import ToldSessions
-from tests.journeys.acts import say, start
-from tests.ui.serving import until
+from tests.journeys.acts import start
 
 pytestmark = pytest.mark.journey
 
@@ -17,16 +17,13 @@ WARNED = "The same code gave the same result 3 times; the agent was told to do s
 ENDED = "The agent repeated itself: the same step gave the same result 6 times."
 
 
-def test_a_summary_of_earlier_steps_can_be_opened_and_guards_are_told(page: Page, sessions: ToldSessions) -> None:
+def test_a_summary_of_earlier_steps_can_be_opened_and_guards_are_told(page: Page, session: Session) -> None:
     start(page)
-    say(page, "Fine-tune a small classifier")
-    until(lambda: sessions.all)
-    (session,) = sessions.all.values()
-    session.tell(*scenes.finished_steps("r", 1, 3))
-    session.tell(Guarded(guard="repetition", step=3, did="hint", text=WARNED))
+    tell(session, UserSaid(run="r", text="Fine-tune a small classifier"), *scenes.finished_steps("r", 1, 3))
+    tell(session, Guarded(guard="repetition", step=3, did="hint", text=WARNED))
     summary = "I read **two** papers.\n\n- 2305.18290 is the one <img src=x onerror=alert(1)>"
-    session.tell(Compacted(step=3, summary=summary, tokens_before=104_000, tokens_after=41_000))
-    session.tell(Guarded(guard="repetition", step=4, did="end", text=ENDED))
+    tell(session, Compacted(step=3, summary=summary, tokens_before=104_000, tokens_after=41_000))
+    tell(session, Guarded(guard="repetition", step=4, did="end", text=ENDED))
 
     expect(page.locator(".notice.info", has_text=WARNED)).to_be_visible()
     expect(page.locator(".notice.warning", has_text=ENDED)).to_be_visible()

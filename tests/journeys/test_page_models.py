@@ -9,12 +9,13 @@ from playwright.sync_api import Page, expect
 
 from agent.models.listing import PRESETS
 from agent.models.payers import Payer
+from agent.sessions import Sessions
+from tests.agent.living import only
 from tests.doubles.choosing import OLLAMA, Choosing
 from tests.doubles.router_list import MODELS, model, provider
-from tests.doubles.sessions import ToldSessions
 from tests.journeys.acts import say, start
+from tests.journeys.conftest import page_of
 from tests.ui.serving import until
-from ui import page as ui
 
 pytestmark = pytest.mark.journey
 
@@ -27,21 +28,18 @@ def told() -> Choosing:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, told: Choosing) -> Iterator[tuple[str, ToldSessions]]:
-    sessions = ToldSessions(tmp_path_factory.mktemp("sessions"))
-    page = ui.build(sessions, {}, told.menu())  # type: ignore[arg-type]
-    _, address, _ = page.demo.launch(prevent_thread_lock=True, quiet=True, **page.launch)
-    yield address, sessions
-    page.demo.close(verbose=False)
+def served(app: Sessions, told: Choosing) -> Iterator[str]:
+    with page_of(app, told.menu()) as address:
+        yield address
 
 
 @pytest.fixture
-def choosing(told: Choosing, sessions: ToldSessions) -> Choosing:
+def choosing(told: Choosing, sessions: Sessions) -> Choosing:
     told.__init__(payers=WHO_PAYS)  # type: ignore[misc]  # the page was built with this very object
     return told
 
 
-def test_a_preset_is_chosen_with_its_price_in_sight(page: Page, choosing: Choosing, sessions: ToldSessions) -> None:
+def test_a_preset_is_chosen_with_its_price_in_sight(page: Page, choosing: Choosing, sessions: Sessions) -> None:
     session = sessions.create("local")
     start(page)
     chooser = page.get_by_role("button", name="Model:")
@@ -60,7 +58,7 @@ def test_a_preset_is_chosen_with_its_price_in_sight(page: Page, choosing: Choosi
 
 
 def test_what_is_chosen_before_there_is_a_session_is_told_to_the_first(
-    page: Page, choosing: Choosing, sessions: ToldSessions
+    page: Page, choosing: Choosing, sessions: Sessions
 ) -> None:
     start(page)
     chooser = page.get_by_role("button", name="Model:")
@@ -70,13 +68,12 @@ def test_what_is_chosen_before_there_is_a_session_is_told_to_the_first(
     assert choosing.asked == []
     say(page, "hello")
     until(lambda: choosing.asked)
-    [session] = sessions.all.values()
-    assert choosing.asked == [("local", session.id, "zai-org/GLM-5.3", "", "")]
+    assert choosing.asked == [("local", only(sessions).id, "zai-org/GLM-5.3", "", "")]
     expect(chooser).to_have_text("GLM-5.3$1.40 / $4.40")
 
 
 def test_another_id_can_be_typed_and_a_wrong_one_is_answered_with_near_names(
-    page: Page, choosing: Choosing, sessions: ToldSessions
+    page: Page, choosing: Choosing, sessions: Sessions
 ) -> None:
     choosing.listed = [*MODELS, model("ada/tiny", provider("novita", 200_000, (0.01, 0.02)))]
     sessions.create("local")
@@ -92,7 +89,7 @@ def test_another_id_can_be_typed_and_a_wrong_one_is_answered_with_near_names(
     expect(page.get_by_role("button", name="Model:")).to_have_text("tiny$0.010 / $0.020")
 
 
-def test_who_pays_is_asked_when_there_is_more_than_one(page: Page, choosing: Choosing, sessions: ToldSessions) -> None:
+def test_who_pays_is_asked_when_there_is_more_than_one(page: Page, choosing: Choosing, sessions: Sessions) -> None:
     session = sessions.create("local")
     start(page)
     page.get_by_role("button", name="Model:").click()
@@ -107,7 +104,7 @@ def test_who_pays_is_asked_when_there_is_more_than_one(page: Page, choosing: Cho
 
 
 def test_a_server_on_this_machine_is_offered_and_never_chosen_by_itself(
-    page: Page, choosing: Choosing, sessions: ToldSessions
+    page: Page, choosing: Choosing, sessions: Sessions
 ) -> None:
     session = sessions.create("local")
     start(page)
@@ -123,9 +120,7 @@ def test_a_server_on_this_machine_is_offered_and_never_chosen_by_itself(
     assert choosing.asked == [("local", session.id, "qwen3:4b", OLLAMA.base_url, "")]
 
 
-def test_presets_that_are_gone_cannot_be_chosen_and_say_why(
-    page: Page, choosing: Choosing, sessions: ToldSessions
-) -> None:
+def test_presets_that_are_gone_cannot_be_chosen_and_say_why(page: Page, choosing: Choosing, sessions: Sessions) -> None:
     choosing.listed = [told for told in MODELS if told["id"] == PRESETS[1][1]]
     sessions.create("local")
     start(page)
@@ -136,7 +131,7 @@ def test_presets_that_are_gone_cannot_be_chosen_and_say_why(
 
 
 def test_the_list_is_worked_by_keys_and_gives_the_focus_back(
-    page: Page, choosing: Choosing, sessions: ToldSessions
+    page: Page, choosing: Choosing, sessions: Sessions
 ) -> None:
     sessions.create("local")
     start(page)
@@ -155,7 +150,7 @@ def test_the_list_is_worked_by_keys_and_gives_the_focus_back(
     expect(page.get_by_role("dialog", name="Choose a model")).to_be_hidden()
 
 
-def test_a_refusal_is_shown_where_it_was_chosen(page: Page, choosing: Choosing, sessions: ToldSessions) -> None:
+def test_a_refusal_is_shown_where_it_was_chosen(page: Page, choosing: Choosing, sessions: Sessions) -> None:
     choosing.refusal = "A run is going on; the model can be changed after it."
     sessions.create("local")
     start(page)
@@ -165,7 +160,7 @@ def test_a_refusal_is_shown_where_it_was_chosen(page: Page, choosing: Choosing, 
     expect(page.get_by_role("button", name="Model:")).to_contain_text("GLM-5.3-Flash")
 
 
-def test_names_from_outside_are_text_and_never_markup(page: Page, choosing: Choosing, sessions: ToldSessions) -> None:
+def test_names_from_outside_are_text_and_never_markup(page: Page, choosing: Choosing, sessions: Sessions) -> None:
     choosing.payers = [Payer("ada", ""), Payer("<img src=x onerror=alert(1)>", "x")]
     sessions.create("local")
     start(page)

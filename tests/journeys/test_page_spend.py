@@ -7,18 +7,19 @@ import re
 import time
 from datetime import UTC, datetime
 from functools import reduce
-from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from agent.events import ApprovalAsked, BudgetSet, MoneyReserved, MoneySettled, UserSaid
+from agent.events import ApprovalAnswered, ApprovalAsked, BudgetSet, MoneyReserved, MoneySettled, UserSaid
 from agent.job_events import JobSubmitting
 from agent.money.ledger import Ledger, after, limit_for
+from agent.session import Session
+from tests.agent.living import events, tell, wait_for
 from tests.doubles import scenes
-from tests.doubles.sessions import ToldSession
+from tests.doubles.hub import FakeHub
+from tests.doubles.hub.jobs import flavor
 from tests.journeys.test_page_modules import call, modules  # noqa: F401
-from tests.ui.serving import until
 from tools.cards import Answer, Foreseen, Spend
 from tools.jobs.cron import planned
 
@@ -44,10 +45,27 @@ LARGE = scenes.SPEND.model_copy(
 )
 
 
-def ask(page: Page, session: ToldSession, request: Spend) -> Locator:
-    session.tell(UserSaid(run="r", text="go"), ApprovalAsked(approval="a", call="c", request=request))
+def ask(page: Page, session: Session, request: Spend) -> Locator:
+    """The card of a request, to be looked at."""
+    tell(session, UserSaid(run="r", text="go"), ApprovalAsked(approval="a", call="c", request=request))
     page.goto(f"./?session={session.id}")
     return page.locator(".approval")
+
+
+def ask_for(page: Page, world: FakeHub, session: Session, call: str) -> Locator:
+    """The card that a call brings up, to be answered. An A10G costs two cents a minute, a T4 one."""
+    world.jobs.hardware = [flavor("a10g-small", 20_000), flavor("t4-small", 10_000)]
+    session.send(call)
+    wait_for(session, ApprovalAsked)
+    page.goto(f"./?session={session.id}")
+    return page.locator(".approval")
+
+
+def answered(session: Session) -> Answer:
+    return wait_for(session, ApprovalAnswered).answer
+
+
+TRAIN = '/job_run script=print(1) title="Train on IMDB" flavor=a10g-small timeout=2h expected=45m'
 
 
 def test_the_page_reckons_what_is_held_exactly_as_the_server_does(modules: Page) -> None:  # noqa: F811
@@ -63,7 +81,7 @@ def test_the_page_reckons_what_is_held_exactly_as_the_server_does(modules: Page)
     assert reckoned == [request.hold_micro_usd for request in requests]
 
 
-def test_a_card_says_who_pays_for_what_and_warns_of_the_users_own_token(page: Page, session: ToldSession) -> None:
+def test_a_card_says_who_pays_for_what_and_warns_of_the_users_own_token(page: Page, session: Session) -> None:
     card = ask(page, session, LARGE)
     expect(card.locator(".costs")).to_contain_text("costs at most$2.50of $5.00 left in the budget")
     expect(card.locator(".costs")).to_contain_text("will probably cost$0.90")
@@ -83,20 +101,19 @@ def test_a_card_says_who_pays_for_what_and_warns_of_the_users_own_token(page: Pa
     assert told(card).items() >= facts.items()
 
 
-def test_the_time_limit_and_what_an_alarm_does_can_be_changed(page: Page, session: ToldSession) -> None:
-    card = ask(page, session, LARGE)
-    expect(card.locator(".price")).to_have_text("≤ $2.50")
+def test_the_time_limit_and_what_an_alarm_does_can_be_changed(page: Page, world: FakeHub, paying: Session) -> None:
+    card = ask_for(page, world, paying, TRAIN)
+    expect(card.locator(".price")).to_have_text("≤ $2.40")
     card.get_by_label("Time limit in minutes").fill("60.5")  # a begun minute is a whole one
-    expect(card.locator(".price")).to_have_text("≤ $1.02")
+    expect(card.locator(".price")).to_have_text("≤ $1.22")
     card.get_by_label("Time limit in minutes").fill("600")
-    expect(card.locator(".costs b.error")).to_have_text("$10.00")
+    expect(card.locator(".costs b.error")).to_have_text("$12.00")
     card.get_by_label("Time limit in minutes").fill("60.5")
     card.get_by_label("If the training goes wrong").select_option("stop it")
     card.get_by_role("button", name="Approve").click()
-    until(lambda: session.answers)
-    assert session.answers[0][1].edits == {"timeout_seconds": 3630, "on_alarm": "stop"}
-    expect(card).to_contain_text("approved by you≤ $1.02")
-    expect(card).to_contain_text("at most $1.02, probably $0.90")
+    assert answered(paying).edits == {"timeout_seconds": 3630, "on_alarm": "stop"}
+    expect(card).to_contain_text("approved by you≤ $1.22")
+    expect(card).to_contain_text("at most $1.22, probably $0.90")
     expect(card).to_contain_text("if the training goes wrong: stop it")
 
 
@@ -131,37 +148,35 @@ def test_the_page_reckons_the_limit_that_is_needed_exactly_as_the_server_does(mo
     assert len({*needed}) > 100
 
 
-def test_the_button_says_that_it_raises_the_budget_and_to_what(page: Page, session: ToldSession) -> None:
-    card = ask(page, session, LARGE)
+def test_the_button_says_that_it_raises_the_budget_and_to_what(page: Page, world: FakeHub, paying: Session) -> None:
+    card = ask_for(page, world, paying, TRAIN)
     start = card.locator("button.primary")
     expect(start).to_have_text("Approve")
-    card.get_by_label("Time limit in minutes").fill("600")
-    expect(start).to_have_text("Raise the budget to $10.01 and start")  # $10.00004 is held: never less than that
-    expect(card.locator(".costs")).to_contain_text("of $5.00 left in the budget: $5.00 is missing")
+    card.get_by_label("Time limit in minutes").fill("600.5")
+    expect(start).to_have_text("Raise the budget to $12.02 and start")
+    expect(card.locator(".costs")).to_contain_text("of $5.00 left in the budget: $7.02 is missing")
     card.get_by_label("Time limit in minutes").fill("")
     expect(start).to_have_text("Approve")
-    card.get_by_label("Time limit in minutes").fill("600")
+    card.get_by_label("Time limit in minutes").fill("600.5")
     start.click()
-    until(lambda: session.answers)
-    assert session.answers[0][1] == Answer(
-        verdict="yes", edits={"timeout_seconds": 36_000}, budget_micro_usd=10_010_000
-    )
+    assert answered(paying) == Answer(verdict="yes", edits={"timeout_seconds": 36_030}, budget_micro_usd=12_020_000)
+    assert events(paying, BudgetSet)[-1].micro_usd == 12_020_000
     expect(card).to_contain_text("approved by you")
-    assert told(card)["budget"] == "raised by you from $5.00 to $10.01"
+    assert told(card)["budget"] == "raised by you from $5.00 to $12.02"
 
 
-def test_a_card_reckons_again_when_the_money_changes_and_keeps_what_was_typed(page: Page, session: ToldSession) -> None:
+def test_a_card_reckons_again_when_the_money_changes_and_keeps_what_was_typed(page: Page, session: Session) -> None:
     card = ask(page, session, LARGE)
     card.get_by_label("Reason").fill("a draft")
-    session.tell(BudgetSet(micro_usd=1_000_000), MoneyReserved(hold="other", micro_usd=400_000))
+    tell(session, BudgetSet(micro_usd=1_000_000), MoneyReserved(hold="other", micro_usd=400_000))
     expect(card.locator("button.primary")).to_have_text("Raise the budget to $2.91 and start")
     expect(card.locator(".costs")).to_contain_text("of $0.60 left in the budget: $1.90 is missing")
-    session.tell(BudgetSet(micro_usd=9_000_000))
+    tell(session, BudgetSet(micro_usd=9_000_000))
     expect(card.locator("button.primary")).to_have_text("Approve")
     expect(card.get_by_label("Reason")).to_have_value("a draft")
 
 
-def test_a_schedule_says_in_words_when_it_runs_and_when_it_ends(page: Page, session: ToldSession) -> None:
+def test_a_schedule_says_in_words_when_it_runs_and_when_it_ends(page: Page, session: Session) -> None:
     weekly = scenes.SPEND.model_copy(
         update={"namespace": "ada", "schedule": "0 9 * * 1", "runs": 4, "token": "stored", "secrets": ("HF_TOKEN",)}
     )
@@ -177,16 +192,16 @@ def test_a_schedule_says_in_words_when_it_runs_and_when_it_ends(page: Page, sess
     expect(card.get_by_label("If the training goes wrong")).to_have_count(0)
 
 
-def test_a_schedule_of_an_old_session_says_what_was_known_of_it(page: Page, session: ToldSession) -> None:
+def test_a_schedule_of_an_old_session_says_what_was_known_of_it(page: Page, session: Session) -> None:
     card = ask(page, session, scenes.SPEND.model_copy(update={"schedule": "@daily", "runs": 5}))
     assert told(card)["repeats"] == "@daily, 5 times; then it is deleted"
 
 
-def test_a_scheduled_job_says_when_it_runs_next(page: Page, session: ToldSession) -> None:
+def test_a_scheduled_job_says_when_it_runs_next(page: Page, session: Session) -> None:
     request = planned(scenes.SPEND.model_copy(update={"schedule": "@daily", "runs": 5}), time.time())
     held, submitting, submitted = scenes.job_start()
     assert isinstance(submitting, JobSubmitting)
-    session.tell(UserSaid(run="r", text="go"), held, submitting.model_copy(update={"request": request}), submitted)
+    tell(session, UserSaid(run="r", text="go"), held, submitting.model_copy(update={"request": request}), submitted)
     page.goto(f"./?session={session.id}")
     card = page.locator("#ml-timeline-place .job")
     expect(card.locator(".job-head")).to_contain_text("a10g-small, at 00:00 every day, UTC")
@@ -206,8 +221,9 @@ FORESEEN = Foreseen(
 )
 
 
-def test_what_a_dry_run_foretells_stands_beside_the_most_it_can_cost(page: Page, session: ToldSession) -> None:
-    card = ask(page, session, scenes.SPEND.model_copy(update={"steps": 26_000, "foreseen": FORESEEN}))
+def test_what_a_dry_run_foretells_stands_beside_the_most_it_can_cost(page: Page, session: Session) -> None:
+    request = scenes.SPEND.model_copy(update={"steps": 26_000, "foreseen": FORESEEN})
+    card = ask(page, session, request)
     expect(card.locator(".costs")).to_contain_text("costs at most$0.75")
     expect(card.locator(".costs")).to_contain_text(f"will likely cost$0.52 – $0.73{FORESEEN.words}")
     assert told(card)["steps"] == "26,000"
@@ -224,12 +240,17 @@ def test_what_a_dry_run_foretells_stands_beside_the_most_it_can_cost(page: Page,
     session.set_budget(500_000)
     page.reload()
     expect(short).to_have_text("Even $0.52, the least that is likely, is more than is left in the budget.")
-    card.get_by_role("button", name="Raise the budget to $0.75 and start").click()
+    expect(card.get_by_role("button", name="Raise the budget to $0.75 and start")).to_be_visible()
+    answer = Answer(verdict="yes", budget_micro_usd=750_000)
+    tell(
+        session,
+        ApprovalAnswered(approval="a", answer=answer, by="user", request=request, raised_from_micro_usd=500_000),
+    )
     expect(card).to_contain_text("at most $0.75, likely $0.52 – $0.73")
     assert told(card)["foreseen"] == FORESEEN.words
 
 
-def test_a_dry_run_on_other_hardware_is_said_and_what_the_agent_expects_stays(page: Page, session: ToldSession) -> None:
+def test_a_dry_run_on_other_hardware_is_said_and_what_the_agent_expects_stays(page: Page, session: Session) -> None:
     words = "measured on this machine, not on a10g-small: no forecast of time"
     elsewhere = Foreseen(job="here-1", on="this machine", steps_per_second=3.0, words=words)
     card = ask(
@@ -239,28 +260,23 @@ def test_a_dry_run_on_other_hardware_is_said_and_what_the_agent_expects_stays(pa
     expect(card.get_by_role("status")).to_be_hidden()
 
 
-def test_what_costs_nothing_is_foretold_in_time_alone(page: Page, session: ToldSession) -> None:
+def test_what_costs_nothing_is_foretold_in_time_alone(page: Page, session: Session) -> None:
     free = {"where": "here", "flavor": "", "price_micro_usd_per_hour": 0, "secrets": ()}
     card = ask(page, session, scenes.SPEND.model_copy(update=free | {"steps": 26_000, "foreseen": FORESEEN}))
     expect(card.locator(".costs")).to_contain_text("will likely take30 min – 43 min")
     expect(card.locator(".costs")).not_to_contain_text("$")
 
 
-def test_of_a_sandbox_only_the_time_can_be_changed(page: Page, session: ToldSession) -> None:
-    sandbox: dict[str, Any] = {"where": "sandbox", "flavor": "t4-small", "namespace": "ada", "idle_seconds": 600}
-    request = Spend(
-        title="Open a sandbox", script="nvidia-smi", timeout_seconds=7200, price_micro_usd_per_hour=410_000, **sandbox
-    )
-    card = ask(page, session, request)
+def test_of_a_sandbox_only_the_time_can_be_changed(page: Page, world: FakeHub, paying: Session) -> None:
+    card = ask_for(page, world, paying, "/sandbox_run nvidia-smi flavor=t4-small lifetime=2h")
     expect(card.locator("pre")).to_have_text("nvidia-smi")
     expect(card).to_contain_text("What the agent runs in it after this is not asked about again.")
     assert told(card)["ends early"] == "after 10 min without a command"
     expect(card.locator("textarea")).to_have_count(1)  # the reason
     card.get_by_label("Time limit in minutes").fill("30")
-    expect(card.locator(".price")).to_have_text("≤ $0.20")
+    expect(card.locator(".price")).to_have_text("≤ $0.30")
     card.get_by_role("button", name="Approve").click()
-    until(lambda: session.answers)
-    assert session.answers[0][1].edits == {"timeout_seconds": 1800}
+    assert answered(paying).edits == {"timeout_seconds": 1800}
 
 
 def told(card: Locator) -> dict[str, str]:

@@ -5,20 +5,27 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from agent.events import DemandsSet, RunEnded, StepStarted, TextSaid, UserSaid
+from agent.events import ApprovalAsked, DemandsSet, RunEnded, StepStarted, TextSaid, UserSaid
 from agent.job_events import JobLogged
+from agent.session import Session
+from tests.agent.living import code, everything, tell, wait_for
 from tests.doubles import scenes
-from tests.doubles.sessions import ToldSession
+from tests.doubles.model_server import Script, by_turn
 from tests.journeys.acts import start
-from tests.ui.serving import until
 from tools.cards import Demand
 
 pytestmark = pytest.mark.journey
 
 
-def turn(session: ToldSession, n: int, text: str) -> None:
+@pytest.fixture(scope="module")
+def replies() -> Script:
+    return by_turn([code("final_answer('Better answer')")])
+
+
+def turn(session: Session, n: int, text: str) -> None:
     run = f"r{n}"
-    session.tell(
+    tell(
+        session,
         UserSaid(run=run, text=text),
         StepStarted(run=run, step=n, model="m"),
         TextSaid(step=n, text=f"Thought {n}"),
@@ -27,7 +34,7 @@ def turn(session: ToldSession, n: int, text: str) -> None:
     )
 
 
-def test_an_undone_turn_is_folded_and_its_words_come_back_to_be_sent_anew(page: Page, session: ToldSession) -> None:
+def test_an_undone_turn_is_folded_and_its_words_come_back_to_be_sent_anew(page: Page, session: Session) -> None:
     turn(session, 1, "First thing")
     turn(session, 2, "Second thing")
     start(page)
@@ -50,9 +57,9 @@ def test_an_undone_turn_is_folded_and_its_words_come_back_to_be_sent_anew(page: 
     expect(page.get_by_role("button", name="Undo")).to_have_count(0)
 
 
-def test_an_edited_message_takes_its_branch_with_it_also_after_a_reload(page: Page, session: ToldSession) -> None:
-    turn(session, 1, "First thing")
-    turn(session, 2, "Second thing")
+def test_an_edited_message_takes_its_branch_with_it_also_after_a_reload(page: Page, paying: Session) -> None:
+    turn(paying, 1, "First thing")
+    turn(paying, 2, "Second thing")
     start(page)
     page.get_by_role("button", name="Edit this message").first.focus()
     page.keyboard.press("Enter")
@@ -63,12 +70,8 @@ def test_an_edited_message_takes_its_branch_with_it_also_after_a_reload(page: Pa
     page.get_by_role("button", name="Edit this message").first.click()
     page.get_by_label("Your message, changed").fill("First thing, but better")
     page.get_by_label("Your message, changed").press("Enter")
-    until(lambda: session.running)
-    turn_after = session.entries[-1].event
-    assert isinstance(turn_after, UserSaid)
-    session.tell(RunEnded(run=turn_after.run, why="answered", answer="Better answer"))
     for _ in range(2):
-        expect(page.get_by_text("Better answer")).to_be_visible()
+        expect(page.locator(".end", has_text="Better answer")).to_be_visible()
         expect(page.locator(".branch")).to_have_count(1)
         expect(page.locator(".branch summary")).to_have_text("Taken back: “First thing”")
         expect(page.locator(".branch .user")).to_have_count(2)
@@ -76,37 +79,39 @@ def test_an_edited_message_takes_its_branch_with_it_also_after_a_reload(page: Pa
         page.reload()
 
 
-def test_an_edit_that_is_refused_stays_open_with_the_reason(page: Page, session: ToldSession) -> None:
+def test_an_edit_that_is_refused_stays_open_with_the_reason(page: Page, session: Session) -> None:
     turn(session, 1, "First thing")
-    session.tell(UserSaid(run="r2", text="goes on"))
+    session.send("/ask_user Which?")
+    wait_for(session, ApprovalAsked)
     start(page)
     page.get_by_role("button", name="Edit this message").first.click()
     page.get_by_label("Your message, changed").press("Enter")
-    expect(page.locator(".edit-form")).to_contain_text("A run is going on in this session.")
+    expect(page.locator(".edit-form")).to_contain_text("A run is still going on.")
     expect(page.get_by_label("Your message, changed")).to_have_value("First thing")
 
 
-def test_a_job_of_an_undone_turn_stays_in_sight(page: Page, session: ToldSession) -> None:
-    session.tell(
-        UserSaid(run="r1", text="Train"), *scenes.script_step("r1"), *scenes.job_start(), *scenes.job_log(0, 5)
+def test_a_job_of_an_undone_turn_stays_in_sight(page: Page, session: Session) -> None:
+    tell(
+        session, UserSaid(run="r1", text="Train"), *scenes.script_step("r1"), *scenes.job_start(), *scenes.job_log(0, 5)
     )
-    session.tell(RunEnded(run="r1", why="stopped"))
+    tell(session, RunEnded(run="r1", why="stopped"))
     start(page)
     expect(page.locator(".job")).to_have_count(1)
     page.get_by_role("button", name="Undo").click()
     expect(page.locator(".branch .approval")).to_have_count(1)
     expect(page.locator(".timeline > .job")).to_be_visible()
-    session.tell(JobLogged(job="69b2c7880357", offset=9_999, text="still here\n"))
-    session.tell(*scenes.job_end())
+    tell(session, JobLogged(job="69b2c7880357", offset=9_999, text="still here\n"))
+    tell(session, *scenes.job_end())
     expect(page.locator(".timeline > .job .chip")).to_have_text("completed")
     expect(page.locator(".account").filter(has_text="Compute").locator(".sum")).to_have_text("$0.28 / $5.00")
 
 
-def test_demands_are_seen_removed_and_added(page: Page, session: ToldSession) -> None:
+def test_demands_are_seen_removed_and_added(page: Page, session: Session) -> None:
     words = "Use Qwen/Qwen3-8B <b>now</b>"
-    session.tell(UserSaid(run="r1", text=words), RunEnded(run="r1", why="answered", answer="Yes."))
-    session.tell(
-        DemandsSet(demands=(Demand(about="base_model", rule="must", text=words, value="Qwen/Qwen3-8B"),), by="app")
+    tell(session, UserSaid(run="r1", text=words), RunEnded(run="r1", why="answered", answer="Yes."))
+    tell(
+        session,
+        DemandsSet(demands=(Demand(about="base_model", rule="must", text=words, value="Qwen/Qwen3-8B"),), by="app"),
     )
     start(page)
     pinned = page.locator(".pinned")
@@ -115,7 +120,7 @@ def test_demands_are_seen_removed_and_added(page: Page, session: ToldSession) ->
     page.get_by_label("Pin a demand").fill("do not publish it")
     page.get_by_label("Pin a demand").press("Enter")
     expect(pinned.locator("li")).to_have_count(2)
-    event = session.entries[-1].event
+    event = everything(session)[-1]
     assert isinstance(event, DemandsSet)
     assert (event.demands[1].rule, event.demands[1].text) == ("must_not", "do not publish it")
     pinned.get_by_role("button", name=f"Unpin {words}").press("Enter")

@@ -64,10 +64,8 @@ def test_one_click_raises_the_budget_and_starts_the_job_which_is_settled(
     start(page, app.url)
     say(page, "Train it for under $3")
     card = page.locator(".approval.pending")
-    expect(card).to_be_visible(timeout=30_000)
-    expect(card.locator(".costs")).to_contain_text(
-        "costs at most$0.80of $0.00 left in the budget: $0.80 is missing", timeout=10_000
-    )
+    expect(card).to_be_visible()
+    expect(card.locator(".costs")).to_contain_text("costs at most$0.80of $0.00 left in the budget: $0.80 is missing")
     yes = card.locator("button.primary")
     expect(yes).to_have_text("Raise the budget to $0.80 and start")
 
@@ -83,17 +81,17 @@ def test_one_click_raises_the_budget_and_starts_the_job_which_is_settled(
     yes.click()
 
     answered = page.locator(".approval")
-    expect(answered).to_contain_text("approved by you", timeout=10_000)
+    expect(answered).to_contain_text("approved by you")
     expect(answered).to_contain_text("raised by you from $0.00 to $1.60")
-    expect(page.locator(".job .chip")).to_have_text("completed", timeout=30_000)
-    expect(page.locator(".end")).to_contain_text("Trained.", timeout=20_000)
+    expect(page.locator(".job .chip")).to_have_text("completed")
+    expect(page.locator(".end")).to_contain_text("Trained.")
     compute = page.locator(".account", has_text="Compute").locator(".sum")
     expect(compute).to_have_text("$0.13 / $1.60")
     (job,) = hub.jobs.all.values()
     assert job.body["timeoutSeconds"] == 7200
 
     page.reload()
-    expect(page.locator(".approval")).to_contain_text("raised by you from $0.00 to $1.60", timeout=20_000)
+    expect(page.locator(".approval")).to_contain_text("raised by you from $0.00 to $1.60")
     assert "Traceback" not in app.log
 
 
@@ -104,10 +102,10 @@ def test_two_tabs_that_click_at_once_start_one_job_and_raise_once(
 ) -> None:
     start(page, app.url)
     say(page, "Train it")
-    expect(page.locator(".approval.pending")).to_be_visible(timeout=30_000)
+    expect(page.locator(".approval.pending")).to_be_visible()
     second = page.context.new_page()
     start(second, page.url)
-    expect(second.locator(".approval.pending")).to_be_visible(timeout=20_000)
+    expect(second.locator(".approval.pending")).to_be_visible()
     second.locator(".approval.pending").get_by_label("Time limit in minutes").fill("120")
     expect(second.locator("button.primary", has_text="$1.60")).to_be_visible()
     at = time.time() * 1000 + 1500

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.journey
 def visitor(browser: Browser, app: App) -> Page:
     page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
     page.goto(app.url)
-    expect(page.get_by_label("Your message")).to_be_visible(timeout=30_000)
+    expect(page.get_by_label("Your message")).to_be_visible()
     return page
 
 
@@ -27,10 +27,10 @@ def press(page: Page, label: str, until: str) -> None:
     """Press Gradio's button while it says so, again if need be: it shows itself before it listens."""
     button = page.locator("#ml-login", has_text=label)
     for _ in range(5):
-        expect(button).to_be_visible(timeout=30_000)
+        expect(button).to_be_visible()
         button.click()
         with suppress(AssertionError):
-            expect(page.locator("#ml-login", has_text=until)).to_be_visible(timeout=10_000)
+            expect(page.locator("#ml-login", has_text=until)).to_be_visible()
             return
     raise AssertionError(f"the button never said {until!r}")
 
@@ -48,22 +48,22 @@ def test_each_signed_in_user_has_their_own_sessions_and_can_sign_out(browser: Br
         with App(tmp_path, MODEL_BASE_URL=server.base_url, **sign_in_settings, **hub.environ()) as app:
             ada = visitor(browser, app)
             press(ada, "Sign in", until="Logout (ada)")
-            expect(ada.get_by_text("Signed in as ada")).to_be_visible(timeout=20_000)
+            expect(ada.get_by_text("Signed in as ada")).to_be_visible()
             ada.get_by_label("Your message").fill("My private task")
             ada.get_by_label("Your message").press("Enter")
-            expect(ada.locator(".end")).to_contain_text("Hello ada.", timeout=20_000)
+            expect(ada.locator(".end")).to_contain_text("Hello ada.")
 
             bo = visitor(browser, app)
             press(bo, "Sign in", until="Logout (bo)")
-            expect(bo.get_by_text("Signed in as bo")).to_be_visible(timeout=20_000)
+            expect(bo.get_by_text("Signed in as bo")).to_be_visible()
             expect(bo.get_by_text("My private task")).to_have_count(0)
             bo.goto(ada.url)  # the address alone lets nobody in
-            expect(bo.get_by_label("Your message")).to_be_visible(timeout=20_000)
+            expect(bo.get_by_label("Your message")).to_be_visible()
             expect(bo.get_by_text("My private task")).to_have_count(0)
 
             again = ada.context.new_page()  # the same person in another tab
             again.goto(app.url)
-            expect(again.locator(".end")).to_contain_text("Hello ada.", timeout=20_000)
+            expect(again.locator(".end")).to_contain_text("Hello ada.")
             press(again, "Logout", until="Sign in")
             expect(again.get_by_text("Signed in as")).to_be_hidden()
             expect(again.get_by_text("My private task")).to_have_count(0)

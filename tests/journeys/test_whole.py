@@ -91,7 +91,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 def start(page: Page, app: App) -> None:
     page.goto(app.url)
-    expect(page.get_by_label("Your message")).to_be_visible(timeout=30_000)
+    expect(page.get_by_label("Your message")).to_be_visible()
 
 
 def say(page: Page, text: str) -> None:
@@ -109,24 +109,24 @@ def test_a_task_from_papers_to_a_trained_model(page: Page, hub: FakeHub, tmp_pat
         page.locator("input[type=file]").set_input_files(tmp_path / "tea.pdf")
         expect(page.get_by_text("tea.pdf")).to_be_visible()
         say(page, "Try what the paper on ordering data says, on something small")
-        expect(page.locator(".step-title", has_text="First I read")).to_be_visible(timeout=20_000)
+        expect(page.locator(".step-title", has_text="First I read")).to_be_visible()
 
         page.reload()  # in the middle of a run
         expect(page.locator(".bubble")).to_contain_text("Try what the paper")
-        expect(page.locator(".approval.pending")).to_be_visible(timeout=30_000)
+        expect(page.locator(".approval.pending")).to_be_visible()
         expect(page.locator(".step-title")).to_have_count(4)
 
         page.reload()  # during an approval
         card = page.locator(".approval.pending")
-        expect(card).to_be_visible(timeout=20_000)
+        expect(card).to_be_visible()
         second = page.context.new_page()
         start(second, app)
-        expect(second.locator(".approval.pending")).to_be_visible(timeout=20_000)
+        expect(second.locator(".approval.pending")).to_be_visible()
         card.locator("summary").click()
         card.get_by_label("Script").fill(script(25, 0.0))
         card.get_by_role("button", name="Approve").click()
 
-        expect(page.locator(".end table")).to_contain_text("logistic regression", timeout=30_000)
+        expect(page.locator(".end table")).to_contain_text("logistic regression")
         expect(page.locator(".end table")).to_contain_text(re.compile(r"0\.9\d\d"))
         expect(page.locator(".approval")).to_contain_text("the script")
         expect(page.locator(".job .chip")).to_have_text("completed")
@@ -161,18 +161,18 @@ def test_a_killed_server_loses_nothing_and_the_conversation_goes_on(page: Page, 
     ):
         start(page, app)
         say(page, "Train something slow")
-        page.locator(".approval.pending").get_by_role("button", name="Approve").click(timeout=30_000)
-        expect(page.locator(".job")).to_contain_text("step", timeout=20_000)
+        page.locator(".approval.pending").get_by_role("button", name="Approve").click()
+        expect(page.locator(".job")).to_contain_text("step")
         app.kill()
         app.start()
         # The page finds the server again by itself; the job was never gone.
         expect(page.locator(".end")).to_contain_text("restarted", timeout=40_000)
-        expect(page.locator(".job .chip")).to_have_text("completed", timeout=30_000)
+        expect(page.locator(".job .chip")).to_have_text("completed")
         expect(page.locator(".job")).to_contain_text("model.txt")
         say(page, "Go on")
-        expect(page.locator(".end").last).to_contain_text("The number was 41.", timeout=30_000)
+        expect(page.locator(".end").last).to_contain_text("The number was 41.")
         page.reload()
-        expect(page.locator(".bubble")).to_have_count(2, timeout=20_000)
+        expect(page.locator(".bubble")).to_have_count(2)
         expect(page.locator(".job")).to_have_count(1)
         started = list((tmp_path / "sessions").rglob("model.txt"))
         assert len(started) == 1
@@ -185,8 +185,8 @@ def test_without_a_model_the_page_says_what_is_missing_and_tools_work_by_hand(
         start(page, app)
         expect(page.get_by_text("set HF_TOKEN").first).to_be_visible()
         say(page, "/papers_search ordering training data")
-        expect(page.get_by_role("link", name=re.compile("Easy First"))).to_be_visible(timeout=20_000)
+        expect(page.get_by_role("link", name=re.compile("Easy First"))).to_be_visible()
         say(page, "/hub_info model ada/tiny-bert")
-        expect(page.get_by_role("link", name="ada/tiny-bert")).to_be_visible(timeout=20_000)
+        expect(page.get_by_role("link", name="ada/tiny-bert")).to_be_visible()
         say(page, "/hub_info planet earth")
-        expect(page.get_by_text("model, dataset").last).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("model, dataset").last).to_be_visible()

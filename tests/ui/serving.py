@@ -16,9 +16,10 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
+from starlette.types import ASGIApp
 
 from agent.models.menu import Menu
-from tests.doubles.sessions import ToldSessions
+from agent.sessions import Sessions
 from ui.login import Login
 from ui.routes import PREFIX, routes
 
@@ -37,9 +38,8 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Site:
+class Caller:
     port: int
-    sessions: ToldSessions
 
     @property
     def origin(self) -> str:
@@ -74,17 +74,28 @@ class Site:
             connection.close()
 
 
+@dataclass(frozen=True)
+class Site(Caller):
+    sessions: Sessions
+
+
 @contextmanager
-def serving(sessions: ToldSessions, login: Login, menu: Menu | None = None) -> Iterator[Site]:
+def serving(sessions: Sessions, login: Login, menu: Menu | None = None) -> Iterator[Site]:
     middleware = [Middleware(SessionMiddleware, secret_key=SECRET)] if login.oauth else []
-    app = Starlette(routes=routes(sessions, login, menu), middleware=middleware)  # type: ignore[arg-type]
+    with listening(Starlette(routes=routes(sessions, login, menu), middleware=middleware)) as port:
+        yield Site(port, sessions)
+
+
+@contextmanager
+def listening(app: ASGIApp) -> Iterator[int]:
+    """The port at which the app is served."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         until(lambda: server.started)
-        yield Site(listener.getsockname()[1], sessions)
+        yield listener.getsockname()[1]
         server.should_exit = True
         thread.join(5)
 

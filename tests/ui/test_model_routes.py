@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,13 @@ from agent.models.choices import Choices
 from agent.models.menu import Menu
 from agent.models.payers import Payer
 from agent.models.selection import Selection
+from agent.session import Session
+from agent.sessions import Sessions
 from agent.settings import Settings
 from tests.doubles.answering import VLLM, Answering
 from tests.doubles.choosing import OLLAMA, Choosing
 from tests.doubles.hub import FakeHub
 from tests.doubles.router_list import model, provider
-from tests.doubles.sessions import ToldSession, ToldSessions
 from tests.ui.serving import Site, serving
 from tools.web import Web
 from ui.login import Login
@@ -30,12 +32,15 @@ def choosing() -> Choosing:
 
 @pytest.fixture
 def site(tmp_path: Path, choosing: Choosing) -> Iterator[Site]:
-    with serving(ToldSessions(tmp_path), Login(), choosing.menu()) as site:
+    with (
+        closing(Sessions(Settings(data_dir=tmp_path))) as sessions,
+        serving(sessions, Login(), choosing.menu()) as site,
+    ):
         yield site
 
 
 @pytest.fixture
-def session(site: Site) -> ToldSession:
+def session(site: Site) -> Session:
     return site.sessions.create("local")
 
 
@@ -96,14 +101,14 @@ def test_without_the_routers_list_own_servers_and_payers_are_still_told(site: Si
     assert told["payers"]
 
 
-def test_the_button_alone_asks_for_little(site: Site, session: ToldSession) -> None:
+def test_the_button_alone_asks_for_little(site: Site, session: Session) -> None:
     told = site.get(f"models?session={session.id}&part=current").json
     assert told.keys() == {"current"}
     assert told["current"]["estimate"] == 95_000
 
 
 def test_a_choice_reaches_the_session_and_is_answered_with_what_it_means(
-    site: Site, session: ToldSession, choosing: Choosing
+    site: Site, session: Session, choosing: Choosing
 ) -> None:
     form = {"session": session.id, "model": "openai/gpt-oss-120b:cheapest", "bill_to": "lab"}
     answer = site.post("model", form)
@@ -116,7 +121,7 @@ def test_a_choice_reaches_the_session_and_is_answered_with_what_it_means(
 
 
 def test_an_own_server_that_was_found_can_be_chosen_on_ones_own_machine(
-    site: Site, session: ToldSession, choosing: Choosing
+    site: Site, session: Session, choosing: Choosing
 ) -> None:
     answer = site.post("model", {"session": session.id, "model": "qwen3:4b", "base_url": OLLAMA.base_url})
     assert (answer.json["base_url"], answer.json["in"], answer.json["window"]) == (OLLAMA.base_url, 0, 8_192)
@@ -124,7 +129,7 @@ def test_an_own_server_that_was_found_can_be_chosen_on_ones_own_machine(
 
 @pytest.mark.parametrize("base_url", ["http://169.254.169.254/v1", "http://127.0.0.1:22/v1", "https://evil.example/v1"])
 def test_an_address_that_was_not_found_here_is_refused(
-    site: Site, session: ToldSession, choosing: Choosing, base_url: str
+    site: Site, session: Session, choosing: Choosing, base_url: str
 ) -> None:
     answer = site.post("model", {"session": session.id, "model": "x", "base_url": base_url})
     assert answer.status == 403
@@ -132,7 +137,10 @@ def test_an_address_that_was_not_found_here_is_refused(
 
 
 def test_a_visitor_is_neither_told_of_own_servers_nor_let_to_them(tmp_path: Path, choosing: Choosing) -> None:
-    with serving(ToldSessions(tmp_path), Login(loopback=False), choosing.menu()) as site:
+    with (
+        closing(Sessions(Settings(data_dir=tmp_path))) as sessions,
+        serving(sessions, Login(loopback=False), choosing.menu()) as site,
+    ):
         cookie = site.get("sessions").headers["set-cookie"].partition(";")[0]
         session = site.post("new", {}, Cookie=cookie).json["session"]
         assert site.get("models", Cookie=cookie).json["own"] == []
@@ -142,7 +150,7 @@ def test_a_visitor_is_neither_told_of_own_servers_nor_let_to_them(tmp_path: Path
     assert [one[2] for one in choosing.asked] == ["fast"]
 
 
-def test_a_refused_choice_is_a_conflict_in_its_own_words(site: Site, session: ToldSession, choosing: Choosing) -> None:
+def test_a_refused_choice_is_a_conflict_in_its_own_words(site: Site, session: Session, choosing: Choosing) -> None:
     choosing.refusal = "A run is going on."
     answer = site.post("model", {"session": session.id, "model": "fast"})
     assert (answer.status, answer.json["message"]) == (409, "A run is going on.")
@@ -156,7 +164,7 @@ def test_another_owners_session_is_refused_like_one_that_never_was(site: Site, c
     assert choosing.asked == []
 
 
-def test_another_sites_page_can_neither_look_nor_choose(site: Site, session: ToldSession, choosing: Choosing) -> None:
+def test_another_sites_page_can_neither_look_nor_choose(site: Site, session: Session, choosing: Choosing) -> None:
     evil = "https://evil.example"
     assert site.post("model", {"session": session.id, "model": "fast"}, Origin=evil).status == 403
     assert site.get("models", Origin=evil).status == 403
@@ -167,12 +175,12 @@ def test_another_sites_page_can_neither_look_nor_choose(site: Site, session: Tol
     "form",
     [{}, {"model": ""}, {"model": "x" * 201}, {"model": 5}, {"model": "x", "more": 1}, {"model": "x", "bill_to": None}],
 )
-def test_a_form_that_is_none_is_refused(site: Site, session: ToldSession, form: dict[str, object]) -> None:
+def test_a_form_that_is_none_is_refused(site: Site, session: Session, form: dict[str, object]) -> None:
     assert site.post("model", {"session": session.id, **form}).status == 422
 
 
 def test_where_nothing_can_be_chosen_there_is_no_such_route(tmp_path: Path) -> None:
-    with serving(ToldSessions(tmp_path), Login()) as site:
+    with closing(Sessions(Settings(data_dir=tmp_path))) as sessions, serving(sessions, Login()) as site:
         assert site.get("models").status == 404
 
 
@@ -189,7 +197,7 @@ def test_the_page_works_with_the_real_list_the_real_account_and_a_real_server(tm
         models = Menu(
             choices.listing, choices.own, choices.payers, lambda _, id: chosen.get(id) or choices.default(), choose
         )
-        with serving(ToldSessions(tmp_path), Login(), models) as site:
+        with closing(Sessions(settings)) as sessions, serving(sessions, Login(), models) as site:
             told = site.get("models").json
             assert [one["name"] for one in told["payers"]] == ["ada", "lab"]
             assert [one["name"] for one in told["own"]] == ["vLLM"]

@@ -6,37 +6,81 @@ import asyncio
 import json
 import time
 import zlib
-from collections.abc import Iterator
-from http.client import HTTPResponse
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import Message
 
-from agent.events import StepStarted, TextSaid, UserSaid
+from agent.events import CodeWritten, StepStarted, TextSaid, UserSaid
+from agent.journal import Header, Journal
+from agent.session import Session
+from agent.sessions import Sessions
+from agent.settings import Settings
+from tests.agent.living import tell
 from tests.doubles import scenes
-from tests.doubles.sessions import ToldSession, ToldSessions
-from tests.ui.serving import Site, serving, until
+from tests.ui.serving import Caller, Site, listening, serving, until
 from ui.login import Login
+from ui.routes import PREFIX
 from ui.stream import EventStream
 
 
+class Watched(Journal):
+    """A journal that counts who follows it and how often it is read."""
+
+    readers = reads = 0
+
+    def read(self, after: int, limit: int = 500) -> list[tuple[int, bytes]]:
+        self.reads += 1
+        return super().read(after, limit)
+
+    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
+        end = super().subscribe(wake)
+        self.readers += 1
+
+        def leave() -> None:
+            self.readers -= 1
+            end()
+
+        return leave
+
+
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with serving(ToldSessions(tmp_path_factory.mktemp("sessions")), Login()) as site:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    settings = Settings(data_dir=tmp_path_factory.mktemp("data"))
+    with closing(Sessions(settings)) as sessions, serving(sessions, Login()) as site:
         yield site
 
 
 @pytest.fixture
-def site(served: Site) -> Site:
-    served.sessions.all.clear()
-    return served
+def session(site: Site) -> Session:
+    return site.sessions.create("local")
 
 
 @pytest.fixture
-def session(site: Site) -> ToldSession:
-    return site.sessions.create("local")
+def journal(tmp_path: Path) -> Iterator[Watched]:
+    header = Header(session="watched", owner="local", created=0.0)
+    with closing(Watched(tmp_path / "watched.jsonl", header)) as journal:
+        yield journal
+
+
+@pytest.fixture
+def stream(journal: Watched) -> Iterator[Caller]:
+    """Where the journal is told from, compressed for who asks for that."""
+
+    def answer(request: Request) -> Response:
+        compress = "gzip" in request.headers.get("accept-encoding", "")
+        return EventStream(journal, 0, compress)  # type: ignore[arg-type]  # a session's part that it reads
+
+    with listening(Starlette(routes=[Route(f"{PREFIX}/events", answer)])) as port:
+        yield Caller(port)
 
 
 def entries(response: HTTPResponse) -> Iterator[dict[str, Any]]:
@@ -52,19 +96,25 @@ def entries(response: HTTPResponse) -> Iterator[dict[str, Any]]:
             yield entry
 
 
-def test_a_reader_gets_what_was_and_then_what_comes(site: Site, session: ToldSession) -> None:
+def programs(first: int, last: int, size: int = 1) -> list[CodeWritten]:
+    """Events that nobody waits for to be on the disk."""
+    return [CodeWritten(step=n, code=f"program {n};" * size) for n in range(first, last)]
+
+
+def test_a_reader_gets_what_was_and_then_what_comes(site: Site, session: Session) -> None:
+    session.set_budget(5_000_000)
     with site.reading("GET", f"events?session={session.id}&after=0") as response:
         assert response.getheader("content-type", "").startswith("text/event-stream")
         assert response.getheader("cache-control") == "no-store"
         assert response.getheader("x-accel-buffering") == "no"
         told = entries(response)
         assert next(told)["event"]["kind"] == "budget_set"
-        session.tell(UserSaid(run="r", text="hello"))
+        tell(session, UserSaid(run="r", text="hello"))
         assert next(told)["event"] == {"kind": "user_said", "run": "r", "text": "hello", "files": []}
 
 
-def test_a_reader_goes_on_after_the_last_it_saw(site: Site, session: ToldSession) -> None:
-    session.tell(*(UserSaid(run=str(n), text=f"message {n}") for n in range(9)))
+def test_a_reader_goes_on_after_the_last_it_saw(site: Site, session: Session) -> None:
+    tell(session, *programs(0, 10))
     with site.reading("GET", f"events?session={session.id}&after=8") as response:
         assert next(entries(response))["seq"] == 9
     with site.reading("GET", f"events?session={session.id}&after=2", headers={"Last-Event-ID": "9"}) as response:
@@ -72,41 +122,49 @@ def test_a_reader_goes_on_after_the_last_it_saw(site: Site, session: ToldSession
 
 
 @pytest.mark.parametrize("after", ["-1", "x", "1e3", "٣", "9" * 30])
-def test_a_place_to_go_on_from_is_a_number(site: Site, session: ToldSession, after: str) -> None:
+def test_a_place_to_go_on_from_is_a_number(site: Site, session: Session, after: str) -> None:
     assert site.get(f"events?session={session.id}", Last_Event_ID=after.encode().decode("latin-1")).status == 422
 
 
-def test_asking_only_for_the_head_follows_nothing(site: Site, session: ToldSession) -> None:
-    assert site.ask("HEAD", f"events?session={session.id}", None, {}).status == 200
-    assert session.readers == 0
+def test_asking_only_for_the_head_follows_nothing(site: Site, session: Session) -> None:
+    connection = HTTPConnection("127.0.0.1", site.port, timeout=10)
+    with closing(connection):
+        for method, path in (("HEAD", f"events?session={session.id}"), ("GET", "sessions")):
+            connection.request(method, f"{PREFIX}/{path}")  # a stream without an end would hold the connection
+            with connection.getresponse() as response:
+                assert response.status == 200
+                response.read()
 
 
-def test_a_long_history_comes_whole_and_in_order(site: Site, session: ToldSession) -> None:
-    session.tell(*(UserSaid(run=str(n), text=str(n)) for n in range(1700)))
-    with site.reading("GET", f"events?session={session.id}") as response:
+def test_a_long_history_comes_whole_and_in_order(journal: Watched, stream: Caller) -> None:
+    for event in programs(0, 1700):
+        journal.append(event)
+    with stream.reading("GET", "events") as response:
         told = entries(response)
-        assert [next(told)["seq"] for _ in range(1701)] == list(range(1, 1702))
+        assert [next(told)["seq"] for _ in range(1700)] == list(range(1, 1701))
 
 
-def test_a_reader_who_leaves_is_let_go_of_at_once(site: Site, session: ToldSession) -> None:
-    with site.reading("GET", f"events?session={session.id}"):
-        until(lambda: session.readers == 1)
-    until(lambda: session.readers == 0, seconds=3)
+def test_a_reader_who_leaves_is_let_go_of_at_once(journal: Watched, stream: Caller) -> None:
+    with stream.reading("GET", "events"):
+        until(lambda: journal.readers == 1)
+    until(lambda: journal.readers == 0)
 
 
-def test_a_reader_who_does_not_read_is_not_read_for(site: Site, session: ToldSession) -> None:
-    session.tell(*(UserSaid(run=str(n), text="x" * 20_000) for n in range(3000)))
-    with site.reading("GET", f"events?session={session.id}"):
-        until(lambda: session.reads > 0)
-        time.sleep(0.5)
-        held_back = session.reads
+def test_a_reader_who_does_not_read_is_not_read_for(journal: Watched, stream: Caller) -> None:
+    for event in programs(0, 3000, size=1_500):
+        journal.append(event)
+    with stream.reading("GET", "events"):
+        until(lambda: journal.reads > 0)
+        held_back = 0
+        while held_back != journal.reads:
+            held_back = journal.reads
+            time.sleep(0.3)
         assert held_back < 15  # of 30: what the sockets take, and one batch
-        assert site.get("sessions").status == 200
-        assert session.reads == held_back
+        assert stream.get("nothing").status == 404  # others are answered
+        assert journal.reads == held_back
 
 
-def test_a_silent_sessions_reader_hears_that_it_is_still_there(tmp_path: Path) -> None:
-    session = ToldSession("local", tmp_path / "session")
+def test_a_silent_sessions_reader_hears_that_it_is_still_there(journal: Watched) -> None:
     heard: list[bytes] = []
 
     async def follow() -> None:
@@ -121,51 +179,48 @@ def test_a_silent_sessions_reader_hears_that_it_is_still_there(tmp_path: Path) -
             if b": still here\n\n" in heard:
                 silent.set()
 
-        stream = EventStream(session, 0, compress=False, keep_alive_seconds=0.05)  # type: ignore[arg-type]
+        stream = EventStream(journal, 0, compress=False, keep_alive_seconds=0.05)  # type: ignore[arg-type]
         await stream({"type": "http"}, receive, send)
 
-    asyncio.run(asyncio.wait_for(follow(), 5))
+    asyncio.run(asyncio.wait_for(follow(), 20))
     assert b": still here\n\n" in heard
-    assert session.readers == 0
+    assert journal.readers == 0
 
 
-def test_many_readers_get_the_same(site: Site, session: ToldSession) -> None:
-    with (
-        site.reading("GET", f"events?session={session.id}&after=1") as one,
-        site.reading("GET", f"events?session={session.id}&after=1") as two,
-    ):
-        until(lambda: session.readers == 2)
-        session.tell(*(UserSaid(run=str(n), text=str(n)) for n in range(20)))
+def test_many_readers_get_the_same(journal: Watched, stream: Caller) -> None:
+    with stream.reading("GET", "events") as one, stream.reading("GET", "events") as two:
+        until(lambda: journal.readers == 2)
+        for event in programs(0, 20):
+            journal.append(event)
         first, second = entries(one), entries(two)
         assert [next(first) for _ in range(20)] == [next(second) for _ in range(20)]
 
 
-def test_a_run_of_twenty_long_steps_is_less_than_60_kb_on_the_wire(site: Site, session: ToldSession) -> None:
+def test_a_run_of_twenty_long_steps_is_less_than_60_kb_on_the_wire(journal: Watched, stream: Caller) -> None:
     received = 0
     unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
     text = b""
-    headers = {"Accept-Encoding": "gzip"}
     words = ["the", "loss", "of", "a", "model", "falls", "with", "data", "and", "compute", "while", "prices", "rise"]
-    with site.reading("GET", f"events?session={session.id}", headers=headers) as response:
+    with stream.reading("GET", "events", headers={"Accept-Encoding": "gzip"}) as response:
         assert response.getheader("content-encoding") == "gzip"
         for step in range(1, 21):
-            session.tell(StepStarted(run="r", step=step, model=scenes.MODEL))
+            journal.append(StepStarted(run="r", step=step, model=scenes.MODEL))
             for piece in range(25):  # 200 tokens, 8 gathered at a time
                 said = " ".join(words[(step * 7 + piece * 8 + n * n) % len(words)] for n in range(8)) + " "
-                session.tell(TextSaid(step=step, text=said))
-                while f'"seq":{session.last_seq},'.encode() not in text:  # each comes as a write of its own
+                journal.append(TextSaid(step=step, text=said))
+                while f'"seq":{journal.last_seq},'.encode() not in text:  # each comes as a write of its own
                     data = response.read1(65536)
                     received += len(data)
                     text = text[-4000:] + unpack.decompress(data)
-            session.tell(scenes.step_end(step))
+            journal.append(scenes.step_end(step))
     assert received < 60_000
 
 
-def test_each_entry_can_be_read_at_once_when_compressed(site: Site, session: ToldSession) -> None:
+def test_each_entry_can_be_read_at_once_when_compressed(site: Site, session: Session) -> None:
     with site.reading("GET", f"events?session={session.id}", headers={"Accept-Encoding": "br, gzip"}) as response:
         unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
         text = b""
-        for n in range(5):
-            session.tell(UserSaid(run=str(n), text=f"message {n}"))
-            while f"message {n}".encode() not in text:
+        for event in programs(0, 5):
+            tell(session, event)
+            while f"program {event.step};".encode() not in text:
                 text += unpack.decompress(response.read1(65536))
