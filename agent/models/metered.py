@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from agent.events import MoneyReleased, MoneySettled
+from agent.events import Event, MoneyReleased, MoneySettled
 from agent.models.deltas import Broken, Cancel, Delta, Done, NotAsked, Reasoning, Restarted, Text, Thinker, Usage
 from agent.models.router import plain_messages
-from agent.money.books import Books
 from tools.cards import Answer, RaiseCap
 from tools.money import usd
 from tools.problem import Problem, RunEnd
@@ -61,6 +60,35 @@ class CapReached(RunEnd):
         )
 
 
+class ThinkingAccount(Protocol):
+    """Whole micro-dollars, as all of the books."""
+
+    @property
+    def limit(self) -> int: ...
+    @property
+    def spent(self) -> int: ...
+    @property
+    def holds(self) -> Mapping[str, int]: ...  # of calls that are open
+
+
+class ThinkingLedger(Protocol):
+    @property
+    def thinking(self) -> ThinkingAccount: ...
+    @property
+    def total(self) -> int | None: ...  # the limit for compute and thinking together; None: there is none
+    def free(self, of: Literal["thinking"]) -> int: ...
+
+
+class ThinkingBooks(Protocol):
+    """A session's books, as far as a model call needs them. Models know no more of money."""
+
+    @property
+    def ledger(self) -> ThinkingLedger: ...
+    def reserve_thinking(self, micro_usd: int) -> str: ...  # the hold's id; "" if it does not fit
+    def set_budget(self, micro_usd: int, of: Literal["thinking"]) -> None: ...  # raises Problem below what is used
+    def emit(self, event: Event) -> None: ...
+
+
 class SecondPayer(Protocol):
     """Who pays beside the session's own limit: the owner of the Space for a visitor, for example."""
 
@@ -72,7 +100,7 @@ class Purse:
     """The session's money for thinking. At the cap it asks for a new one, with one card whoever else waits."""
 
     def __init__(
-        self, books: Books, ask: Callable[[RaiseCap], tuple[Answer, RaiseCap]], other: SecondPayer | None = None
+        self, books: ThinkingBooks, ask: Callable[[RaiseCap], tuple[Answer, RaiseCap]], other: SecondPayer | None = None
     ) -> None:
         self._books, self._ask, self._other = books, ask, other
         self._asking = threading.Lock()
@@ -132,7 +160,7 @@ class Purse:
         return ""
 
 
-def settle_what_was_cut_short(books: Books) -> None:
+def settle_what_was_cut_short(books: ThinkingBooks) -> None:
     """A process ended during model calls. What they cost nobody knows: the most they can have cost is charged."""
     for hold, micro_usd in list(books.ledger.thinking.holds.items()):
         books.emit(MoneySettled(hold=hold, micro_usd=micro_usd, source=CUT_SHORT))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -11,6 +12,7 @@ from playwright.sync_api import Page
 from agent.events import BudgetSet, Entry, Event, MoneyReleased, MoneyReserved, MoneySettled
 from agent.job_events import JobBilled
 from agent.money.ledger import folded
+from tests.agent.recorded import entries
 from tools.cards import EDITABLE, Card, Request
 from ui.assets import HASH
 from ui.routes import PREFIX
@@ -183,3 +185,26 @@ def test_the_page_draws_every_kind_of_card(modules: Page) -> None:
 
 def test_the_page_asks_every_kind_of_request_and_shows_how_it_was_answered(modules: Page) -> None:
     assert known(modules, "conversation/approval", "REQUESTS") == kinds(Request) == sorted(EDITABLE)
+
+
+def test_the_page_shows_a_session_of_an_earlier_version_as_the_server_reads_it(modules: Page, tmp_path: Path) -> None:
+    read = entries(tmp_path)
+    script = """
+        const story = new m.Story();
+        values[0].forEach((entry) => story.take(entry));
+        const jobs = [...new Set(story.jobs.values())].filter((job) => job.job).map((job) => `${job.title}: ${job.status}`);
+        return [story.money.compute.spent, story.money.thinking.spent, story.run, jobs];
+    """
+    ledger = folded(read)
+    assert call(modules, "story/story", script, [entry.model_dump(mode="json") for entry in read]) == [
+        ledger.compute.spent,
+        ledger.thinking.spent,
+        None,
+        [
+            "A look on this machine: completed",
+            "Dry run: completed",
+            "Train on pets: completed",
+            "Open a sandbox on cpu-basic: cancelled",
+            "Every week: cancelled",
+        ],
+    ]
