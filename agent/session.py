@@ -1,79 +1,40 @@
 """The Session: the only door to a conversation. send, answer, stop, follow.
 
-A run is a thread; screens are readers of the journal. Exactly one RunEnded closes each UserSaid.
+It lasts, and its runs (`agent/run.py`) come one after the other; screens are readers of the journal.
 """
 
 from __future__ import annotations
 
-import contextvars
-import logging
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from agent.consent.approvals import Approvals
 from agent.consent.consents import Consents, R
 from agent.demands.pinned import Pinned
-from agent.events import (
-    Entry,
-    Event,
-    ModelChosen,
-    OutputPrinted,
-    RunEnded,
-    SandboxReported,
-    ToolSaid,
-    ToolShowed,
-    UserSaid,
-)
+from agent.events import Entry, Event, ModelChosen, OutputPrinted, RunEnded, UserSaid
 from agent.jobs.jobs import Jobs
 from agent.jobs.rented_machine import renting, settle_what_was_left
 from agent.journal import Journal
 from agent.journal_writer import JournalWriter
-from agent.left_open import close_left_open
-from agent.loop.coder import Coder
 from agent.loop.memory import Memory
-from agent.loop.slash_commands import Typed, parse_typed
+from agent.loop.slash_commands import parse_typed
 from agent.loop.toolbox import Toolbox
 from agent.loop.window import Window
 from agent.models.metered import settle_what_was_cut_short
 from agent.models.picker import Wish
-from agent.models.router import Cancel
 from agent.money.books import Books
 from agent.resources import Resources, tools_for
+from agent.run import Equipment, Run, close_unfinished
 from agent.sandbox import levels
 from agent.sandbox.host import Executor, ToolCall, ToolStub
 from agent.session_model import SessionModel
 from agent.uploads import Uploads
-from tools.cards import Answer, Demand, FileMade, GoOn, Request
-from tools.desk import Desk
-from tools.problem import Problem, RunEnd, Stopped
-
-log = logging.getLogger(__name__)
+from tools.cards import Answer, Demand, Request
+from tools.problem import Problem, Stopped
 
 LONGEST_MESSAGE = 100_000  # characters
-CLOSED = "The app was closed while this ran. Send a message to go on."
-CLOSING_SECONDS = 0.25  # how long a stopped run waits for its tool calls to end by themselves
-
-
-class Failure(RunEnd):
-    """Something went wrong."""
-
-    why = "failed"
-
-
-@dataclass
-class _Run:
-    id: str
-    cancel: Cancel = field(default_factory=Cancel)
-    started: float = field(default_factory=time.monotonic)
-    produced: list[str] = field(default_factory=list)
-    step: int = 0
-    coder: Coder | None = None
-    closing: bool = False  # the app ends, not the user
-    ended: threading.Event = field(default_factory=threading.Event)
 
 
 class Session:
@@ -85,23 +46,38 @@ class Session:
         self._journal, self._resources = journal, resources
         self._writer = JournalWriter(journal)
         self._lock = threading.RLock()  # which run is going on
-        self._run: _Run | None = None
+        self._run: Run | None = None
         self._uploads = Uploads(folder)
         entries = list(journal.entries())
-        self._memory, self._window = Memory(journal.entries), Window()
+        self._memory = Memory(journal.entries)
         past = self._memory.catch_up()
         self._books = Books(self._write, entries)
         self._emit = self._books.emit
         self._pinned = Pinned(self._emit, entries, journal.entries)
         self._approvals = Approvals(self._emit, past.approvals)
         self._consents = Consents(self.id, resources, self._books, self._approvals, self._pinned)
-        self._toolbox = Toolbox(tools_for(resources), self._emit, self._desk, past.calls)
+        self._toolbox = Toolbox(tools_for(resources), self._emit, lambda call: self._going().desk(call), past.calls)
         self._model = SessionModel(self._resources, self._books, entries)
         self._executor: Executor | None = None
         payers, secrets, emit, reserve = resources.payers, resources.secrets, self._emit, self._consents.reserve
         self._jobs = Jobs(self.id, resources.places, emit, reserve, resources.prices, payers, secrets, journal.entries)
+        self._equipment = Equipment(
+            session=self.id,
+            folder=folder,
+            resources=resources,
+            emit=self._emit,
+            memory=self._memory,
+            window=Window(),
+            pin=self._pinned.pin,
+            approvals=self._approvals,
+            consents=self._consents,
+            toolbox=self._toolbox,
+            model=self._model,
+            jobs=self._jobs,
+            child=self._child,
+        )
         restarted = "The app was restarted while this ran. Nothing before that is lost: send a message to go on."
-        close_left_open(past, self._emit, restarted)
+        close_unfinished(past, self._emit, restarted)
         settle_what_was_cut_short(self._books)
         settle_what_was_left(self._books)
         self._jobs.resume(entries)
@@ -120,18 +96,15 @@ class Session:
                 raise Problem("A run is still going on.", "Wait for its end, or press Stop first.")
             past = self._memory.catch_up()
             if past.open_run:  # its end could not be written
-                close_left_open(past, self._emit, "The end of this run could not be saved.")
+                close_unfinished(past, self._emit, "The end of this run could not be saved.")
             if replace:
                 self._pinned.take_back(replace)
-            run = _Run(f"r{past.runs + 1}", step=past.last_step)
+            run = Run(f"r{past.runs + 1}", self._equipment, past.last_step, self._over)
             self._emit(UserSaid(run=run.id, text=text, files=tuple(files)))
             if not typed:
                 self._pinned.heard(text)
             self._run = run
-        context = contextvars.copy_context()  # on ZeroGPU the visitor's quota travels in it
-        threading.Thread(
-            target=context.run, args=(self._drive, run, typed), name=f"run-{self.id}-{run.id}", daemon=True
-        ).start()
+        run.begin(typed)
         return run.id
 
     def _sendable(self, text: str, files: Sequence[str]) -> str:
@@ -169,7 +142,7 @@ class Session:
     def stop(self) -> None:
         """Stop the run and cancel the session's jobs. Returns at once; the ends are events."""
         if run := self._run:
-            run.cancel.set()
+            run.stop()
         self._approvals.stop()
         if self._jobs.open:
             threading.Thread(target=self._jobs.cancel_open, name=f"cancel-{self.id}", daemon=True).start()
@@ -238,102 +211,29 @@ class Session:
         """End the run and let go of the child, the followers and the journal. Jobs go on."""
         self._jobs.close()
         if run := self._run:
-            run.closing = True
-            run.cancel.set()
-            self._approvals.stop()
-            run.ended.wait(2.0)
+            run.close()
         if self._executor:
             self._executor.close()
         self._writer.flush()
         self._journal.close()
 
-    # --- a run ---
+    # --- between its runs and what outlasts them ---
 
-    def _drive(self, run: _Run, typed: Typed | None) -> None:
-        answer = ""
-        end: RunEnd | None = Failure("")
-        try:
-            answer = self._call_typed(typed) if typed else self._work(run)
-            end = None
-        except RunEnd as over:
-            end = Stopped(CLOSED) if run.closing and over.why == "stopped" else over
-        except Problem as problem:
-            end = Failure(str(problem))
-        except Exception as error:
-            log.exception("run %s of session %s failed", run.id, self.id)
-            what = f"Something nobody foresaw went wrong ({type(error).__name__}); the log has the details."
-            end = Failure(f"{what} Send a message to go on.")
-        finally:
-            try:
-                self._end(run, answer, end)
-            finally:
-                run.ended.set()
-
-    def _work(self, run: _Run) -> str:
-        model = self._model.thinker(self._ask_for_more)
-        facts = self._child().report()
-        self._emit(SandboxReported(level=str(facts["level"]), facts=facts))
-        run.coder = Coder(
-            model,
-            list(self._toolbox.tools.values()),
-            self._child(),
-            lambda name, arguments: self._toolbox.call(name, (), arguments, by="agent", step=self._step()),
-            self._emit,
-            memory=self._memory,
-            work=self.folder / "work",
-            run=run.id,
-            cancel=run.cancel,
-            steps_before=run.step,
-            max_steps=self._resources.max_steps,
-            go_on=self._go_on,
-            window=self._window,
-        )
-        return run.coder.run_to_end()
-
-    def _ask_for_more(self, request: R) -> tuple[Answer, R]:
-        run = self._run
-        if run is None:
-            raise Stopped
-        return self._consents.get("", request, run.cancel.event)
-
-    def _go_on(self, steps: int) -> int:
-        answer, agreed = self._ask_for_more(GoOn(steps=steps, more=self._resources.max_steps))
-        return agreed.more if answer.verdict == "yes" else 0
-
-    def _call_typed(self, typed: Typed) -> str:
-        try:
-            self._toolbox.call(typed.tool, (), typed.arguments, by="user")
-        except Problem:  # its call has just said why
-            raise Failure(f"{typed.tool} could not do it.") from None
-        return ""
-
-    def _end(self, run: _Run, answer: str, early: RunEnd | None) -> None:
-        """early: why it ended without an answer."""
-        if early:
-            deadline = time.monotonic() + CLOSING_SECONDS
-            while self._toolbox.busy and time.monotonic() < deadline:
-                time.sleep(0.005)
-        self._approvals.stop()
-        self._toolbox.close_open_calls()
-        coder = run.coder
-        end = RunEnded(
-            run=run.id,
-            why=early.why if early else "answered",
-            answer=answer,
-            message=early.message if early else "",
-            produced=tuple(dict.fromkeys(run.produced)),
-            steps=coder.steps if coder else 0,
-            seconds=round(time.monotonic() - run.started, 2),
-            input_tokens=coder.input_tokens if coder else 0,
-            output_tokens=coder.output_tokens if coder else 0,
-        )
+    def _over(self, end: RunEnded) -> None:
         with self._lock:  # who reads RunEnded may send at once
             try:
                 self._emit(end)
             finally:  # a full disk must not keep the session busy for ever
                 self._run = None
-        if coder and not run.closing:
-            threading.Thread(target=self._model.reconcile, name=f"bill-{self.id}", daemon=True).start()
+
+    def _going(self) -> Run:
+        run = self._run
+        if run is None:
+            raise Stopped  # a thread of old code calls a tool when no run is going on
+        return run
+
+    def _ask_for_more(self, request: R) -> tuple[Answer, R]:
+        return self._going().ask(request)
 
     def _child(self) -> Executor:
         if self._executor is None:
@@ -359,37 +259,4 @@ class Session:
 
     def _step(self) -> int:
         run = self._run
-        return run.coder.step if run and run.coder else 0
-
-    # --- what a tool's desk reaches ---
-
-    def _desk(self, call: str) -> Desk:
-        run = self._run
-        if run is None:
-            raise Stopped  # a thread of old code calls a tool when no run is going on
-        stop = run.cancel.event
-
-        def show(card: Any) -> None:
-            if self._toolbox.is_open(call):
-                self._emit(ToolShowed(call=call, card=card))
-            if isinstance(card, FileMade):
-                run.produced.append(card.path)
-
-        def say(text: str) -> None:
-            if self._toolbox.is_open(call):
-                self._emit(ToolSaid(call=call, text=text))
-
-        jobs = self._jobs
-        return Desk(
-            call=call,
-            hub=self._resources.hub(),
-            web=self._resources.web,
-            folder=self.folder,
-            show=show,
-            say=say,
-            judge=lambda request: self._consents.get(call, request, stop),
-            sign=lambda request: jobs.contract(call, request, stop),
-            jobs=jobs,
-            pin=self._pinned.pin,
-            stop=stop,
-        )
+        return run.step if run else 0

@@ -9,7 +9,7 @@ BaseException
             NotAsked: before the model was asked, so nothing is owed (agent/models/deltas.py)
         CapReached: the next call does not fit under the limit for thinking (agent/models/metered.py)
         StepLimit: all steps are used up (agent/loop/coder.py)
-        Failure: something went wrong (agent/session.py)
+        Failure: something went wrong (agent/run.py)
     TooSlow: one page of a PDF takes too long (tools/papers/pdf_child.py)
     _TooMuch: a variable is too large or too slow to be saved (agent/sandbox/inside/snapshot.py)
     SystemExit
