@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
+import sys
 import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Set
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from tests import ROOT
@@ -12,6 +17,11 @@ from tests import ROOT
 LONGEST = 400  # lines of a module: where it usually holds two ideas
 LONGEST_TEST = 500
 EXCEPTIONS: dict[str, int] = {}  # path -> lines it may have, with the reason beside it
+LARGEST = 20  # modules of a folder: what a newcomer takes in at one look
+PRODUCT = ("agent", "tools", "ui")
+HUB_CLIENTS = ("tools/hub", "tools/jobs/remote")
+INSIDE = "agent.sandbox.inside"
+_JS_IMPORT = re.compile(r"""(?:^|\s)(?:import|export)\b[^;'"]*?["'](\.[^"']+)["']|\bimport\(["'](\.[^"']+)["']\)""")
 
 
 def tracked(*patterns: str) -> list[Path]:
@@ -23,6 +33,38 @@ def tracked(*patterns: str) -> list[Path]:
         check=True,
     )
     return [ROOT / line for line in listed.stdout.splitlines() if (ROOT / line).is_file()]
+
+
+def product(*suffixes: str) -> Iterator[Path]:
+    """Modules of the product that are ours."""
+    for path in tracked(*PRODUCT):
+        if path.suffix in suffixes and "vendor" not in path.parts:
+            yield path
+
+
+def parsed(path: Path) -> Iterator[ast.AST]:
+    return ast.walk(ast.parse(path.read_text("utf-8")))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """What a Python module imports, wherever in it: "agent.events" for `from agent.events import Entry`."""
+    folder = path.relative_to(ROOT).parts[:-1]
+    for node in parsed(path):
+        match node:
+            case ast.Import(names=names):
+                yield from (one.name for one in names)
+            case ast.ImportFrom(module=module, level=level):
+                above = folder[: len(folder) + 1 - level] if level else ()
+                yield ".".join((*above, *filter(None, [module])))
+
+
+def circle(imports: Mapping[str, Set[str]]) -> list[str]:
+    """Modules each of which imports the one before it, and the first the last; none if there is no circle."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 def test_no_module_is_longer_than_one_idea() -> None:
@@ -37,6 +79,48 @@ def test_no_module_is_longer_than_one_idea() -> None:
         if size > EXCEPTIONS.get(name, LONGEST_TEST if name.startswith("tests/") else LONGEST)
     } == {}
     assert {name for name in EXCEPTIONS if sizes.get(name, 0) <= LONGEST} == set(), "exceptions no longer needed"
+
+
+def test_no_folder_holds_more_modules_than_one_look_takes_in() -> None:
+    sizes = Counter(path.parent for path in product(".py", ".js") if path.name != "__init__.py")
+    assert {str(folder.relative_to(ROOT)): size for folder, size in sizes.items() if size > LARGEST} == {}
+
+
+def test_the_pages_modules_import_each_other_in_no_circle() -> None:
+    imports = {
+        str(path.relative_to(ROOT)): {
+            str((path.parent / (one[1] or one[2])).resolve().relative_to(ROOT))
+            for one in _JS_IMPORT.finditer(path.read_text("utf-8"))
+        }
+        for path in product(".js")
+    }
+    assert "ui/static/words.js" in imports["ui/static/story/story.js"]
+    assert circle(imports) == []
+
+
+def test_what_runs_in_the_cage_imports_the_standard_library_and_itself_alone() -> None:
+    foreign = {
+        (path.name, name)
+        for path in product(".py")
+        if path.is_relative_to(ROOT / INSIDE.replace(".", "/"))
+        for name in imported(path)
+        if name.partition(".")[0] not in sys.stdlib_module_names and not f"{name}.".startswith(f"{INSIDE}.")
+    }
+    assert foreign == set()
+
+
+def test_only_clients_of_the_hub_import_its_library() -> None:
+    importers = {
+        str(path.parent.relative_to(ROOT))
+        for path in product(".py")
+        if any(name.partition(".")[0] == "huggingface_hub" for name in imported(path))
+    }
+    assert importers == set(HUB_CLIENTS)
+
+
+def test_no_two_classes_bear_one_name() -> None:
+    names = Counter(node.name for path in product(".py") for node in parsed(path) if isinstance(node, ast.ClassDef))
+    assert [name for name, times in names.items() if times > 1] == []
 
 
 def test_nothing_committed_names_a_package_index_or_a_machine() -> None:
