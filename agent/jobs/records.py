@@ -91,7 +91,7 @@ def cost(request: Spend, seconds: float, status: str) -> tuple[int, str]:
     Minutes are billed whole. Of a job that was lost nobody knows the run time, so all that was held counts.
     """
     if not request.price_micro_usd_per_hour:
-        return 0, "it ran on this machine" if request.where == "here" else ""
+        return 0, request.place.free
     if status == "lost":
         return request.hold_micro_usd, "worst case"
     minutes = -(-round(seconds * 1000) // 60_000)

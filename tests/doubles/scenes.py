@@ -28,6 +28,7 @@ from agent.events import (
     ToolStarted,
 )
 from tools.cards import FileMade, PaperRow, PapersFound, PlanMade, RepoRow, ReposFound, Spend, Todo
+from tools.jobs.remote.words import JOBS
 
 MODEL = "Qwen/Qwen3-Coder-480B-A35B-Instruct"
 TODOS = ("Read recent papers", "Inspect the dataset", "Write the training script", "Train it", "Evaluate and publish")
@@ -54,6 +55,7 @@ The model is in `you/modernbert-imdb`. Next I could distil it, or publish a demo
 SPEND = Spend(
     title="Train on IMDB",
     where="jobs",
+    place=JOBS,
     flavor="a10g-small",
     script=SCRIPT,
     dependencies=("transformers==5.23.0", "datasets"),

@@ -35,6 +35,7 @@ from tests.doubles.sessions import ToldSession
 from tests.journeys.test_page_modules import call, modules  # noqa: F401
 from tests.ui.serving import until
 from tools.cards import OutputFile
+from tools.jobs.remote.words import SANDBOX
 
 pytestmark = pytest.mark.journey
 JOB = "69b2c7880357"
@@ -240,7 +241,7 @@ def test_long_names_stay_within_a_phone_and_can_be_read(page: Page, session: Tol
     )
     file = OutputFile(path="checkpoint-1000/" + "part-" * 30 + ".safetensors", bytes=123_000_000)
     left = JobLeft(job=JOB, url="https://huggingface.co/buckets/ada/ml-intern", folder="s1-c1", files=(file,))
-    sandbox = scenes.SPEND.model_copy(update={"where": "sandbox", "script": "python -c " + "x" * 300})
+    sandbox = scenes.SPEND.model_copy(update={"where": "sandbox", "place": SANDBOX, "script": "python -c " + "x" * 300})
     session.tell(UserSaid(run="r", text="go"), held, submitting, submitted, ended, left)
     session.tell(ApprovalAsked(approval="a", call="c", request=sandbox))
     page.set_viewport_size({"width": 390, "height": 800})
