@@ -57,9 +57,8 @@ def place_for(view: JobsView, runs: str, where: str = "", flavor: str = "") -> P
 def request_of(view: JobsView, place: PlaceWords, draft: JobDraft) -> Spend:
     """The request, with its price and, of a schedule, its dates. Raises Problem for what cannot be had there."""
     values = _script(draft)
-    values |= {"schedule": cron.check(draft.schedule, draft.runs), "runs": draft.runs}
-    if draft.track and values["schedule"]:
-        raise Problem("A schedule cannot be tracked: its runs would share one name.", "Leave out track.")
+    if place.runs == "cron":
+        values |= {"schedule": cron.check(draft.schedule, draft.runs), "runs": draft.runs}
     if draft.track:
         values |= _tracked(draft.track, values["dependencies"])
     _refuse_what_it_does_not_take(view, place, draft)

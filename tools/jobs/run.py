@@ -27,8 +27,6 @@ def job_run(
     outputs: bool = True,
     labels: dict[str, str] | None = None,
     nodes: int = 1,
-    schedule: str = "",
-    runs: int = 1,
     namespace: str = "",
     track: str = "",
     expected: str = "",
@@ -50,7 +48,6 @@ def job_run(
         secrets: Names only. "HF_TOKEN" only if the script must write to the Hub.
         volumes: Mounted for reading: "datasets/ada/pets:/data".
         nodes: Machines; above 1 the script runs under torchrun on all.
-        schedule: Cron in UTC ("0 9 * * 1") or "@daily", for so many runs; returns at once.
         namespace: Who pays; default: the user.
         track: A project, for a private live Trackio dashboard; see skill("live-tracking").
         expected: Your guess of its time.
@@ -75,8 +72,6 @@ def job_run(
         outputs=outputs,
         labels=labels,
         nodes=nodes,
-        schedule=schedule,
-        runs=runs,
         namespace=namespace,
         track=track,
         expected=expected,
@@ -85,10 +80,9 @@ def job_run(
         why=why,
     )
     view = view_of(desk)
-    place = place_for(view, "cron" if schedule else "script", where, flavor)
-    contract = desk.approve(request_of(view, place, draft))
+    contract = desk.approve(request_of(view, place_for(view, "script", where, flavor), draft))
     job = contract.submit()
-    if not wait or schedule:
+    if not wait:
         return {"job": job, "status": "running", "edited": contract.request.script != script}
     return _ended(desk, contract, script)
 
