@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from agent.events import DURABLE, VERSION, Entry, Event, OutputPrinted, ReasoningSaid, TextSaid
+from agent.migration import migrated
 from tools.problem import Problem
 
 MERGED = (TextSaid, ReasoningSaid, OutputPrinted)  # deltas that may be told in one piece when read late
@@ -89,7 +90,7 @@ class Journal:
         if first >= last:
             return []
         block = os.pread(self._fd, self._offsets[last] - self._offsets[first], self._offsets[first])
-        lines = list(zip(range(first + 1, last + 1), block.splitlines(), strict=True))
+        lines = list(zip(range(first + 1, last + 1), map(migrated, block.splitlines()), strict=True))
         return list(_merged(lines)) if len(lines) > 1 else lines
 
     def entries(self, after: int = 0) -> Iterator[Entry]:

@@ -45,6 +45,7 @@ class Resources:
 
 def tools_for(resources: Resources) -> list[Callable[..., Any]]:
     """What can be done here: without a place for jobs there are no tools for them."""
-    left_out = frozenset() if "jobs" in resources.places else NEED_HUGGING_FACE
+    away = any(place.words.away for place in resources.places.values())
+    left_out = frozenset() if away else NEED_HUGGING_FACE
     left_out = left_out if resources.places else left_out | NEED_A_PLACE
     return [tool for tool in TOOLS if tool not in left_out]

@@ -155,7 +155,7 @@ class Session:
     @property
     def rents(self) -> bool:
         """Whether it has rented a machine to try things on."""
-        return any(row.where == "sandbox" for row in self._jobs.list())
+        return any(row.runs == "machine" for row in self._jobs.list())
 
     @property
     def open_labels(self) -> frozenset[str]:

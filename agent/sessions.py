@@ -27,6 +27,7 @@ from agent.settings import Settings
 from agent.undo import standing
 from tools.hub.hub import Hub, WritableHub
 from tools.jobs.here.jobs import LocalJobs
+from tools.jobs.here.words import HERE
 from tools.jobs.place import JobPlace
 from tools.jobs.prices import Prices
 from tools.jobs.remote.client import JobsHub
@@ -130,7 +131,7 @@ class Sessions:
                 data = path.read_bytes()
                 open_run = data.count(b'"kind":"user_said"') > data.count(b'"kind":"run_ended"')
                 open_job = data.count(b'"kind":"job_submitting"') > data.count(b'"kind":"job_ended"')
-                if b'"where":"sandbox"' in data:
+                if re.search(rb'"idle_seconds":[1-9]', data):  # asked for a machine that is held open
                     self._renters.add(read_header(path).owner)
                 if open_run or open_job or _awaits_bills(path, data):
                     self.open(path.stem, read_header(path).owner)
@@ -211,12 +212,13 @@ class Sessions:
     def _places(self, owner: str, folder: Path) -> dict[str, JobPlace]:
         hub = lambda: self._jobs_hub(owner)  # noqa: E731
         secret = self.settings.job_secrets.get if self._at_home(owner) else lambda _: None
-        places: dict[str, JobPlace] = {"here": LocalJobs(folder)} if self._at_home(owner) else {}
-        return places | {
-            "jobs": HubJobs(folder, hub, self._prices, secret),
-            "sandbox": Sandboxes(folder, hub, self._prices),
-            "schedule": Schedules(folder, hub, self._prices, secret),
-        }
+        places: list[JobPlace] = [LocalJobs(folder)] if self._at_home(owner) else []
+        places += [
+            HubJobs(folder, hub, self._prices, secret),
+            Sandboxes(folder, hub, self._prices),
+            Schedules(folder, hub, self._prices, secret),
+        ]
+        return {place.words.name: place for place in places}
 
     def _who_rents(self) -> Sequence[Renter]:
         with self._lock:
@@ -238,7 +240,7 @@ class Sessions:
         return id in self._open or (_ID.match(id) is not None and path.is_file() and not held_elsewhere(path))
 
     def _jobs_hub(self, owner: str) -> JobsHub:
-        instead = "" if self.settings.on_space else 'run it on this machine (where="here")'
+        instead = "" if self.settings.on_space else f'run it on {HERE.title} (where="{HERE.where}")'
         return JobsHub(self._token(owner), self.settings.places.hf_endpoint, instead)
 
     def _path(self, id: str) -> Path:

@@ -49,7 +49,7 @@ def request_words(request: Request) -> str:
         case GoOn(steps=steps, more=more):
             return f"\n[bold]{steps} steps are used up.[/] Go on for {more} more?"
         case Spend() as spend:
-            place = "this machine" if spend.where == "here" else f"{spend.where} ({spend.flavor})"
+            place = f"{spend.where} ({spend.flavor})" if spend.flavor else spend.machines
             lines = [
                 f"\n[bold]{safe(spend.title)}[/]",
                 f"Runs on {safe(place)} for at most {spend.timeout_seconds} s; costs at most {usd(spend.hold_micro_usd)}.",

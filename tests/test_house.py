@@ -13,6 +13,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from tests import ROOT
+from tools.jobs.here.words import HERE
+from tools.jobs.remote.words import JOBS, SANDBOX, SCHEDULE
 
 LONGEST = 400  # lines of a module: where it usually holds two ideas
 LONGEST_TEST = 500
@@ -149,3 +151,31 @@ def test_the_space_runs_the_gradio_that_is_locked() -> None:
     assert (
         f"gradio[oauth]=={locked[1]}" in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     )
+
+
+PLACES = {words.name for words in (HERE, JOBS, SANDBOX, SCHEDULE)}
+OWNERS = (ROOT / "tools/jobs/here", ROOT / "tools/jobs/remote")  # the places themselves
+
+
+def compared(node: ast.AST) -> list[ast.expr]:
+    """What a comparison or a pattern holds something against."""
+    if isinstance(node, ast.Compare):
+        return [node.left, *node.comparators]
+    return [node.value] if isinstance(node, ast.MatchValue) else []
+
+
+def test_no_screen_and_no_tool_knows_a_place_for_jobs_by_its_name() -> None:
+    found = []
+    for path in tracked("agent/*.py", "tools/*.py", "ui/*.py"):
+        if not any(owner in path.parents for owner in OWNERS):
+            nodes = (one for node in ast.walk(ast.parse(path.read_text("utf-8"))) for one in compared(node))
+            constants = [node.value for node in nodes if isinstance(node, ast.Constant)]
+            found += [f"{path.relative_to(ROOT)}: {value}" for value in constants if value in PLACES]
+    names = "|".join(PLACES)
+    comparison = re.compile(
+        rf"""[!=]==?\s*["'`](?:{names})["'`]|["'`](?:{names})["'`]\s*[!=]==?|case ["'](?:{names})["']"""
+    )
+    for path in tracked("ui/static/*.js"):
+        if "vendor" not in path.parts:
+            found += [f"{path.relative_to(ROOT)}: {match}" for match in comparison.findall(path.read_text("utf-8"))]
+    assert found == []

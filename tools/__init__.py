@@ -7,7 +7,7 @@ from typing import Any
 
 from tools.ask import ask_user
 from tools.demand import demand
-from tools.jobs import job_cancel, job_logs, job_metrics, job_run, job_status, job_wait, jobs_list
+from tools.jobs import job_cancel, job_logs, job_metrics, job_run, job_schedule, job_status, job_wait, jobs_list
 from tools.jobs.hardware import hardware
 from tools.jobs.output import job_output
 from tools.jobs.sandbox import sandbox_file, sandbox_run
@@ -24,6 +24,7 @@ TOOLS: tuple[Callable[..., Any], ...] = (
     hub_info,
     hardware,
     job_run,
+    job_schedule,
     job_status,
     job_logs,
     job_metrics,
@@ -44,5 +45,5 @@ NEED_A_PLACE: frozenset[Callable[..., Any]] = frozenset(
 )
 """Of no use where no job can run."""
 
-NEED_HUGGING_FACE: frozenset[Callable[..., Any]] = frozenset({hardware, sandbox_run, sandbox_file})
-"""Of no use where none can run on Hugging Face."""
+NEED_HUGGING_FACE: frozenset[Callable[..., Any]] = frozenset({hardware, job_schedule, sandbox_run, sandbox_file})
+"""Of no use where all that runs stays on this machine."""

@@ -124,15 +124,40 @@ class Foreseen(Value):
     words: str
 
 
+class PlaceWords(Value):
+    """What a place for jobs is called and how it behaves. Each JobPlace declares its own.
+
+    They travel with every request to it: tools, cards and screens ask them, and know no place by its name.
+    """
+
+    name: str  # among the places of an app: "jobs"
+    where: str  # as tools take it and a terminal tells it: "jobs"
+    title: str  # on a card: "Hugging Face Jobs"
+    # A script once; a script on a line of cron; or whatever it is told while it is held open.
+    runs: Literal["script", "cron", "machine"] = "script"
+    # What a request may name beside its script. outputs and dashboard are kept in the name of a namespace.
+    takes: tuple[
+        Literal["flavor", "nodes", "secrets", "volumes", "labels", "namespace", "outputs", "dashboard"], ...
+    ] = ()
+    away: bool = True  # what runs there leaves this machine
+    danger: str = ""  # said after the title
+    payer: str = ""  # who pays where no namespace is named: "you"; "": nobody
+    free: str = ""  # why it cost nothing, for the books
+    tag: str = ""  # said of a job beside its machine: "sandbox"
+    stop: str = "Stop this job"
+    warning: str = ""  # on the card that asks for it
+
+
 class Spend(Value):
-    """Run a script on hardware. For where="here" the price is 0 and the danger is the machine itself.
+    """Run a script on hardware. Where that costs nothing, the danger is the machine itself.
 
     The user may change the fields named in EDITABLE before agreeing; hold_micro_usd is derived again then.
     """
 
     kind: Literal["spend"] = "spend"
     title: str
-    where: Literal["here", "sandbox", "jobs"]
+    where: str  # place.where, which sessions of before have alone
+    place: PlaceWords
     namespace: str = ""  # the user or organisation that pays; "": nobody, it runs here
     flavor: str = ""
     image: str = ""  # container; "": the place's own
@@ -164,8 +189,8 @@ class Spend(Value):
     @property
     def machines(self) -> str:
         """Where it runs, short: "this machine", "4 × a100-large"."""
-        if self.where == "here":
-            return "this machine"
+        if not self.flavor:
+            return self.place.title
         return f"{self.nodes} × {self.flavor}" if self.nodes > 1 else self.flavor
 
     @property

@@ -14,6 +14,7 @@ import httpx2
 
 from tools.cards import Spend
 from tools.jobs.prices import PORT_MICRO_USD_PER_HOUR, Prices
+from tools.jobs.remote.words import SANDBOX
 from tools.problem import Problem
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ def proposal(prices: Prices, hours: float = 4.0, flavor: str = FLAVOR) -> Spend:
     """What the user is asked: the whole price of the machine, if it ran for all that time. Raises Problem."""
     return Spend(
         title="Run code in a machine rented on your account",
-        where="sandbox",
+        where=SANDBOX.where,
+        place=SANDBOX,
         flavor=flavor,
         script="",
         timeout_seconds=int(hours * 3600),

@@ -207,7 +207,7 @@ def _of_privacy(demands: list[Demand], script: ScriptFacts, request: Request) ->
             broken += [f"It publishes by {call}, {said}" for call, _ in script.published[:1]]
         elif demand.value == "private" and script.published and not _kept_private(script):
             broken.append(f"It publishes by {script.published[0][0]} and does not say private=True, {said}")
-        if demand.value == "local" and isinstance(request, Spend) and request.where != "here":
+        if demand.value == "local" and isinstance(request, Spend) and request.place.away:
             broken.append(f"It would run on {request.where}, away from this machine, {said}")
     return broken
 

@@ -21,9 +21,9 @@ from agent.jobs.follow import POLL_SECONDS, JobFollower
 from agent.jobs.job import SessionJob
 from agent.jobs.outputs import tell_left
 from agent.jobs.records import Record, records
-from agent.jobs.rows import place_name, row, searched_row, url
+from agent.jobs.rows import row, searched_row, url
 from agent.money.ledger import Ledger, over_budget
-from tools.cards import Foreseen, Spend
+from tools.cards import Foreseen, PlaceWords, Spend
 from tools.jobs import cron
 from tools.jobs.metrics import MetricReader, Point
 from tools.jobs.outputs import Outputs
@@ -47,7 +47,7 @@ class Jobs:
         past: Callable[[], Iterable[Entry]] = tuple,
         bill_pauses: Sequence[float] = PAUSES,
     ) -> None:
-        """places: by Spend.where, and "schedule". reserve(hold, micro_usd): hold the money, or return the ledger it does not fit into.
+        """places: by the name in their words. reserve(hold, micro_usd): hold the money, or return the ledger it does not fit into.
 
         payers: in whose name jobs may run on Hugging Face; secrets: names of what the user keeps for jobs. past: all
         that the journal holds.
@@ -114,7 +114,7 @@ class Jobs:
 
     def _resume(self, label: str, known: Record, request: Spend, entries: Sequence[Entry]) -> None:
         if known.job is not None:
-            place = self._places.get(place_name(request))
+            place = self._places.get(request.place.name)
             if place is None and known.open and not known.ended:
                 self._place(request)
             if known.open and known.ended:
@@ -182,10 +182,10 @@ class Jobs:
         self._warn(f"“{request.title}” was never started. Its money is free again.")
 
     def _place(self, request: Spend) -> JobPlace:
-        place = self._places.get(place_name(request))
+        place = self._places.get(request.place.name)
         if place is None:
             there = ", ".join(self._places) or "nothing"
-            raise Problem(f"This app cannot run jobs on {place_name(request)!r}.", f"It can on {there}.")
+            raise Problem(f"This app cannot run jobs on {request.place.name!r}.", f"It can on {there}.")
         return place
 
     # --- ending ---
@@ -223,8 +223,11 @@ class Jobs:
     # --- what tools see ---
 
     @property
-    def places(self) -> tuple[str, ...]:
-        return tuple(self._places)
+    def places(self) -> tuple[PlaceWords, ...]:
+        return tuple(place.words for place in self._places.values())
+
+    def quote(self, place: PlaceWords, flavor: str) -> int:
+        return self._places[place.name].quote(flavor)
 
     def list(self) -> list[JobRow]:
         with self._lock:

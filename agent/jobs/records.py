@@ -90,7 +90,7 @@ def settlement(request: Spend, seconds: float, status: str) -> tuple[int, str]:
     run time, so all that was held counts.
     """
     if not request.price_micro_usd_per_hour:
-        return 0, "it ran on this machine" if request.where == "here" else ""
+        return 0, request.place.free
     if status == "lost":
         return request.hold_micro_usd, "worst case"
     spent = cost(request.price_micro_usd_per_hour, seconds, machines=request.nodes)

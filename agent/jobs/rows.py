@@ -33,6 +33,7 @@ def row(known: SessionJob) -> JobRow:
         alerts=tuple(Alert(one.level, one.text, one.step) for one in known.watch.sources.alerts),
         billed_micro_usd=known.billed,
         left=known.left.files if known.left else (),
+        runs=request.place.runs,
     )
 
 
@@ -51,6 +52,7 @@ def searched_row(request: Spend) -> JobRow:
         hold_micro_usd=request.hold_micro_usd,
         cost_micro_usd=None,
         note=note,
+        runs=request.place.runs,
     )
 
 
@@ -65,11 +67,6 @@ def why_ended(known: SessionJob, state: JobState) -> str:
     if state.status == "cancelled" and known.stopped_for:
         return f"It was stopped, as you chose for such a case: {known.stopped_for}"
     return state.message
-
-
-def place_name(request: Spend) -> str:
-    """Of the place that runs it: schedules have one of their own."""
-    return "schedule" if request.schedule else request.where
 
 
 def url(job: SessionJob) -> str:

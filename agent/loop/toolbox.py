@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 import typing
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -61,8 +62,13 @@ class DeskTool(Tool):
         doc = "\n".join(f"    {line}".rstrip() for line in self.description.splitlines())
         return f'def {self.name}{_readable(self.signature)}:\n    """{doc.lstrip()}\n    """'
 
-    def bind(self, args: Sequence[JsonValue], kwargs: Mapping[str, JsonValue]) -> dict[str, Any]:
-        """Arguments by name, coerced. Raises Problem in words that name the parameters there are."""
+    def bind(
+        self, args: Sequence[JsonValue], kwargs: Mapping[str, JsonValue], takers: Mapping[str, str] = {}
+    ) -> dict[str, Any]:
+        """Arguments by name, coerced. Raises Problem in words that name the parameters there are.
+
+        takers: by argument, the one tool that takes it; named to a caller who gives it to another.
+        """
         names = list(self.inputs)
         usage = f"Call it as {self.name}{_readable(self.signature)}."
         if len(args) > len(names):
@@ -73,7 +79,9 @@ class DeskTool(Tool):
         try:
             bound = self.arguments.model_validate(given | dict(kwargs))
         except ValidationError as error:
-            raise Problem(f"{self.name}: " + "; ".join(_in_words(e) for e in error.errors()[:3]) + ".", usage) from None
+            raise Problem(
+                f"{self.name}: " + "; ".join(_in_words(e, takers) for e in error.errors()[:3]) + ".", usage
+            ) from None
         return {name: getattr(bound, name) for name in names}
 
 
@@ -89,6 +97,9 @@ class Toolbox:
     ) -> None:
         """desk: makes the desk for a call id. called_before: calls that the journal holds already."""
         self.tools = {function.__name__: DeskTool(function) for function in functions}
+        taken = [(name, tool) for tool, described in self.tools.items() for name in described.inputs]
+        several = Counter(name for name, _ in taken)
+        self._takers = {name: tool for name, tool in taken if several[name] == 1}
         self._emit, self._desk = emit, desk
         self._ids = itertools.count(called_before + 1)
         self._open: dict[str, float] = {}  # when each call under way started
@@ -115,7 +126,7 @@ class Toolbox:
         self._emit(ToolStarted(call=call, tool=name, args=_cut(shown), by=by, step=step))
         try:
             desk.check()
-            result = _JSON.validate_python(tool.function(desk, **tool.bind(args, kwargs)))
+            result = _JSON.validate_python(tool.function(desk, **tool.bind(args, kwargs, self._takers)))
         except RunEnd:
             self._end(call, "stopped")
             raise
@@ -163,13 +174,13 @@ class Toolbox:
         self._emit(ToolEnded(call=call, why=why, result=result, message=message, hint=hint, seconds=seconds))
 
 
-def _in_words(error: Any) -> str:
+def _in_words(error: Any, takers: Mapping[str, str]) -> str:
     where, given = ".".join(str(part) for part in error["loc"]), repr(error["input"])
     match error["type"]:
         case "missing":
             return f"{where} is missing"
         case "extra_forbidden":
-            return f"there is no argument {where}"
+            return f"there is no argument {where}" + (f" ({takers[where]} takes it)" if where in takers else "")
     return f"{where} cannot be {given[:80]}: {error['msg'][:1].lower()}{error['msg'][1:]}"
 
 

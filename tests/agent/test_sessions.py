@@ -26,6 +26,8 @@ from tests.agent.living import code, done, ended, events, everything, living, wa
 from tests.doubles.model_server import Reply
 from tools.cards import Answer, Question, Spend
 from tools.jobs.here.jobs import LocalJobs
+from tools.jobs.here.words import HERE
+from tools.jobs.remote.words import JOBS
 from tools.problem import Problem
 
 TOKEN = "hf_" + "x" * 34
@@ -76,7 +78,9 @@ def test_recovering_twice_changes_nothing_more(tmp_path: Path) -> None:
     sessions.close()
 
 
-SPEND = Spend(title="Train", where="here", script="print('ran')", timeout_seconds=60, price_micro_usd_per_hour=0)
+SPEND = Spend(
+    title="Train", where="here", place=HERE, script="print('ran')", timeout_seconds=60, price_micro_usd_per_hour=0
+)
 
 
 def test_a_job_that_was_never_started_gives_its_hold_back(tmp_path: Path) -> None:
@@ -174,7 +178,9 @@ def test_a_job_goes_on_when_the_app_is_closed(tmp_path: Path) -> None:
 def test_a_job_that_ended_lately_without_a_bill_is_looked_after_again(tmp_path: Path) -> None:
     billed = JobBilled(job="ada/1", label="l", micro_usd=5)
     for price, more, held in ((60, [], True), (60, [billed], False), (0, [], False)):
-        request = Spend(title="T", where="jobs", script="1", timeout_seconds=60, price_micro_usd_per_hour=price)
+        request = Spend(
+            title="T", where="jobs", place=JOBS, script="1", timeout_seconds=60, price_micro_usd_per_hour=price
+        )
         left: list[Event] = [
             MoneyReserved(hold="l", micro_usd=request.hold_micro_usd),
             JobSubmitting(label="l", call="c1", request=request),

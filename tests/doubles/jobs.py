@@ -15,14 +15,18 @@ from agent.jobs.jobs import Jobs
 from agent.money.books import Books
 from tests.doubles.hub import FakeHub
 from tools.cards import Spend
+from tools.jobs.here.jobs import LocalJobs
+from tools.jobs.here.words import HERE
 from tools.jobs.prices import Prices
 from tools.jobs.remote.client import JobsHub
 from tools.jobs.remote.jobs import HubJobs, Pace
 from tools.jobs.remote.sandboxes import Sandboxes
 from tools.jobs.remote.schedules import Schedules
+from tools.jobs.remote.words import JOBS, SANDBOX, SCHEDULE
 from tools.problem import Problem
 
 BUDGET = 10_000_000  # micro-dollars
+WORDS = {words.name: words for words in (HERE, JOBS, SANDBOX)}
 FAST = Pace(
     poll=0.02,
     reconnect=0.02,
@@ -40,8 +44,8 @@ E = TypeVar("E", bound=Event)
 
 
 def spend(**more: object) -> Spend:
-    """An hour's worth of an L4 for ada, at the fake Hub's price."""
-    base = {
+    """An hour's worth of an L4 for ada, at the fake Hub's price; the words of its place are found by where and schedule."""
+    base: dict[str, object] = {
         "title": "Train a classifier",
         "where": "jobs",
         "namespace": "ada",
@@ -50,7 +54,13 @@ def spend(**more: object) -> Spend:
         "timeout_seconds": 3600,
         "price_micro_usd_per_hour": 13333 * 60,
     }
-    return Spend.model_validate(base | more)
+    base |= more
+    return Spend.model_validate({"place": SCHEDULE if base.get("schedule") else WORDS[str(base["where"])]} | base)
+
+
+def view_here(place: LocalJobs) -> Jobs:
+    """What tools see where jobs run on this machine alone."""
+    return Jobs("s1", {place.words.name: place}, lambda _: None, lambda _, __: None)
 
 
 class Places:
@@ -83,7 +93,7 @@ class Places:
             place.settles_seconds = settles
         self.jobs = Jobs(
             "s1",
-            {"jobs": self.place, "sandbox": self.boxes, "schedule": self.schedules},
+            {place.words.name: place for place in (self.place, self.boxes, self.schedules)},
             self.books.emit,
             self.books.reserve,
             self.prices,

@@ -25,6 +25,7 @@ from agent.events import (
 )
 from agent.job_events import JobEnded, JobLogged, JobSubmitted, JobSubmitting
 from tools.cards import FileMade, PaperRow, PapersFound, PlanMade, RepoRow, ReposFound, Spend, Todo
+from tools.jobs.remote.words import JOBS
 
 MODEL = "Qwen/Qwen3-Coder-480B-A35B-Instruct"
 TODOS = ("Read recent papers", "Inspect the dataset", "Write the training script", "Train it", "Evaluate and publish")
@@ -51,6 +52,7 @@ The model is in `you/modernbert-imdb`. Next I could distil it, or publish a demo
 SPEND = Spend(
     title="Train on IMDB",
     where="jobs",
+    place=JOBS,
     flavor="a10g-small",
     script=SCRIPT,
     dependencies=("transformers==5.23.0", "datasets"),

@@ -39,6 +39,7 @@ from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.hub.jobs import flavor
 from tests.journeys.test_page_modules import call, modules  # noqa: F401
 from tools.cards import Answer, OutputFile
+from tools.jobs.remote.words import SANDBOX
 
 pytestmark = pytest.mark.journey
 JOB = "69b2c7880357"
@@ -246,7 +247,7 @@ def test_long_names_stay_within_a_phone_and_can_be_read(page: Page, session: Ses
     )
     file = OutputFile(path="checkpoint-1000/" + "part-" * 30 + ".safetensors", bytes=123_000_000)
     left = JobLeft(job=JOB, url="https://huggingface.co/buckets/ada/ml-intern", folder="s1-c1", files=(file,))
-    sandbox = scenes.SPEND.model_copy(update={"where": "sandbox", "script": "python -c " + "x" * 300})
+    sandbox = scenes.SPEND.model_copy(update={"where": "sandbox", "place": SANDBOX, "script": "python -c " + "x" * 300})
     tell(session, UserSaid(run="r", text="go"), held, submitting, submitted, ended, left)
     tell(session, ApprovalAsked(approval="a", call="c", request=sandbox))
     page.set_viewport_size({"width": 390, "height": 800})

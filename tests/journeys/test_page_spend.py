@@ -22,6 +22,8 @@ from tests.doubles.hub.jobs import flavor
 from tests.journeys.test_page_modules import call, modules  # noqa: F401
 from tools.cards import Answer, Foreseen, Spend
 from tools.jobs.cron import planned
+from tools.jobs.here.words import HERE
+from tools.jobs.remote.words import SCHEDULE
 
 pytestmark = pytest.mark.journey
 
@@ -177,9 +179,8 @@ def test_a_card_reckons_again_when_the_money_changes_and_keeps_what_was_typed(pa
 
 
 def test_a_schedule_says_in_words_when_it_runs_and_when_it_ends(page: Page, session: Session) -> None:
-    weekly = scenes.SPEND.model_copy(
-        update={"namespace": "ada", "schedule": "0 9 * * 1", "runs": 4, "token": "stored", "secrets": ("HF_TOKEN",)}
-    )
+    again = {"place": SCHEDULE, "schedule": "0 9 * * 1", "runs": 4}
+    weekly = scenes.SPEND.model_copy(update=again | {"namespace": "ada", "token": "stored", "secrets": ("HF_TOKEN",)})
     card = ask(page, session, planned(weekly, datetime(2026, 11, 26, tzinfo=UTC).timestamp()))
     expect(card.locator(".price")).to_have_text("≤ $3.00")
     facts = told(card)
@@ -193,12 +194,12 @@ def test_a_schedule_says_in_words_when_it_runs_and_when_it_ends(page: Page, sess
 
 
 def test_a_schedule_of_an_old_session_says_what_was_known_of_it(page: Page, session: Session) -> None:
-    card = ask(page, session, scenes.SPEND.model_copy(update={"schedule": "@daily", "runs": 5}))
+    card = ask(page, session, scenes.SPEND.model_copy(update={"place": SCHEDULE, "schedule": "@daily", "runs": 5}))
     assert told(card)["repeats"] == "@daily, 5 times; then it is deleted"
 
 
 def test_a_scheduled_job_says_when_it_runs_next(page: Page, session: Session) -> None:
-    request = planned(scenes.SPEND.model_copy(update={"schedule": "@daily", "runs": 5}), time.time())
+    request = planned(scenes.SPEND.model_copy(update={"place": SCHEDULE, "schedule": "@daily", "runs": 5}), time.time())
     held, submitting, submitted = scenes.job_start()
     assert isinstance(submitting, JobSubmitting)
     tell(session, UserSaid(run="r", text="go"), held, submitting.model_copy(update={"request": request}), submitted)
@@ -261,7 +262,7 @@ def test_a_dry_run_on_other_hardware_is_said_and_what_the_agent_expects_stays(pa
 
 
 def test_what_costs_nothing_is_foretold_in_time_alone(page: Page, session: Session) -> None:
-    free = {"where": "here", "flavor": "", "price_micro_usd_per_hour": 0, "secrets": ()}
+    free = {"where": "here", "place": HERE, "flavor": "", "price_micro_usd_per_hour": 0, "secrets": ()}
     card = ask(page, session, scenes.SPEND.model_copy(update=free | {"steps": 26_000, "foreseen": FORESEEN}))
     expect(card.locator(".costs")).to_contain_text("will likely take30 min – 43 min")
     expect(card.locator(".costs")).not_to_contain_text("$")

@@ -38,12 +38,13 @@ _EXAMPLE = 'Write minute, hour, day of the month, month, day of the week, in UTC
 
 def check(text: str, runs: int) -> str:
     """A schedule, spelled as it is kept. Raises Problem for one whose dates could not be told, or that has no end."""
-    if not 1 <= runs <= MANY or (runs > 1 and not text.strip()):
-        raise Problem(f"A job cannot run {runs} times.", f"Give schedule, and runs from 1 to {MANY}: its end.")
+    if not 1 <= runs <= MANY:
+        raise Problem(f"A job cannot run {runs} times.", f"Give runs from 1 to {MANY}: its end.")
+    if not text.strip():
+        raise Problem("The schedule is empty.", _EXAMPLE)
     spelled = " ".join(text.split())
     spelled = spelled.lower() if spelled.startswith("@") else spelled.upper()
-    if spelled:
-        _simulated(spelled, 0.0)
+    _simulated(spelled, 0.0)
     return spelled
 
 

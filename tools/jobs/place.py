@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from tools.cards import Foreseen, OutputFile, Spend
+from tools.cards import Foreseen, OutputFile, PlaceWords, Spend
 
 if TYPE_CHECKING:
     from tools.hub.values import JobBill
@@ -37,12 +37,21 @@ class JobState:
 class JobPlace(Protocol):
     """Runs jobs that outlive the process that started them. All methods may be called from any thread."""
 
+    @property
+    def words(self) -> PlaceWords:
+        """What it is called, takes and warns of; start refuses what was agreed to for another place."""
+        ...
+
     settles_seconds: float
     """How long after a start that was cut off the job may still appear. 0: find knows at once."""
 
     @property
     def measures_seconds(self) -> float:
         """How often it is worth to ask for metrics; 0: nothing is measured here."""
+        ...
+
+    def quote(self, flavor: str) -> int:
+        """Micro-dollars for an hour of one such machine; 0 where nothing is paid. Raises Problem rather than guess."""
         ...
 
     def start(self, label: str, spec: Spend) -> str:
@@ -120,6 +129,7 @@ class JobRow:
     alerts: tuple[Alert, ...] = ()  # that it raised, in order
     billed_micro_usd: int | None = None  # None: no bill tells yet
     left: tuple[OutputFile, ...] = ()  # what is listed of its bucket's folder, after its end
+    runs: str = "script"  # as its place's words say
 
 
 @dataclass(frozen=True)
@@ -153,7 +163,9 @@ class JobsView(Protocol):
     """The jobs of one session, for its tools. Starting one is Desk.approve's alone. Unknown ids raise Problem."""
 
     @property
-    def places(self) -> tuple[str, ...]: ...  # where jobs can run: "here", "sandbox", "jobs"
+    def places(self) -> tuple[PlaceWords, ...]: ...  # where jobs can run, the first is taken where none is named
+
+    def quote(self, place: PlaceWords, flavor: str) -> int: ...  # as that place quotes it
 
     @property
     def prices(self) -> Prices | None: ...

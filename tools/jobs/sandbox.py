@@ -7,12 +7,11 @@ import threading
 from pathlib import Path
 from typing import Any, Literal
 
-from tools.cards import FileMade, Spend
+from tools.cards import FileMade, PlaceWords, Spend
 from tools.desk import Desk
 from tools.jobs import checks
 from tools.jobs.place import JobsView, Ran
-from tools.jobs.prices import PORT_MICRO_USD_PER_HOUR
-from tools.jobs.run import payer_of
+from tools.jobs.request import payer_of
 from tools.problem import MachineEnded, Problem
 
 IDLE = 600  # seconds without a command until it ends itself
@@ -39,8 +38,10 @@ def sandbox_run(
         raise Problem("The command is empty or too long.", "Pass one shell command.")
     if checks.has_secret(command):
         raise Problem("The command contains what looks like a token.", "Take it out: sandboxes run without tokens.")
-    view = _view(desk)
-    job = _running(view, flavor) or _start(desk, view, command, flavor, lifetime, namespace)
+    view, place = _view(desk)
+    job = _running(view, flavor) or _start(
+        desk, view, place, command=command, flavor=flavor, lifetime=lifetime, namespace=namespace
+    )
     ran = _awaited(desk, view, job, command, min(max(seconds, 1), LONGEST))
     return {
         "sandbox": job,
@@ -61,7 +62,7 @@ def sandbox_file(
 
     Returns: read: str. list: list of dicts (name, type, bytes). write, fetch: a dict with the path.
     """
-    view = _view(desk)
+    view, _ = _view(desk)
     job = sandbox or _running(view, "")
     if not job:
         raise Problem("No sandbox is running.", "Start one with sandbox_run.")
@@ -85,15 +86,17 @@ def sandbox_file(
     return {"path": str(kept)}
 
 
-def _view(desk: Desk) -> JobsView:
-    if desk.jobs is None or "sandbox" not in desk.jobs.places:
-        raise Problem("This app has no sandboxes.", "Run the code here, or with job_run.")
-    return desk.jobs
+def _view(desk: Desk) -> tuple[JobsView, PlaceWords]:
+    """The jobs, and the place that holds machines open."""
+    for place in desk.jobs.places if desk.jobs else ():
+        if desk.jobs and place.runs == "machine":
+            return desk.jobs, place
+    raise Problem("This app has no sandboxes.", "Run the code here, or with job_run.")
 
 
 def _running(view: JobsView, flavor: str) -> str:
     """The latest sandbox of that flavor, or of any."""
-    rows = (row for row in reversed(view.list()) if row.where == "sandbox" and row.status == "running")
+    rows = (row for row in reversed(view.list()) if row.runs == "machine" and row.status == "running")
     for row in rows:
         if not flavor or row.flavor == flavor:
             try:
@@ -104,19 +107,19 @@ def _running(view: JobsView, flavor: str) -> str:
     return ""
 
 
-def _start(desk: Desk, view: JobsView, command: str, flavor: str, lifetime: str, namespace: str) -> str:
-    if view.prices is None:
-        raise Problem("Prices are not known here, so nothing can be agreed to.", "Run the code here.")
-    price = view.prices.quote(flavor).micro_usd_per_hour + PORT_MICRO_USD_PER_HOUR
+def _start(
+    desk: Desk, view: JobsView, place: PlaceWords, *, command: str, flavor: str, lifetime: str, namespace: str
+) -> str:
     request = Spend(
         title=f"Open a sandbox on {flavor}",
-        where="sandbox",
-        namespace=payer_of(view, namespace),
+        where=place.where,
+        place=place,
+        namespace=payer_of(view, namespace) if "namespace" in place.takes else "",
         flavor=flavor,
         script=command,
         timeout_seconds=checks.seconds(lifetime),
         idle_seconds=IDLE,
-        price_micro_usd_per_hour=price,
+        price_micro_usd_per_hour=view.quote(place, flavor),
     )
     contract = desk.approve(request)
     job = contract.submit()

@@ -51,18 +51,19 @@ export function tooShort({ foreseen, runs }, timeout, free) {
   return high > timeout ? `It may take ${about(high)}: then ${what} would be cut off by the time limit.` : "";
 }
 
-/** Where it runs and what an hour of that costs. */
+/** Where it runs and, where there is a choice of hardware, what an hour of that costs. */
 function where(request) {
-  const { where: place, nodes, price_micro_usd_per_hour: price } = request;
-  if (place === "here") return "this machine, without a fence around it";
+  const { place, flavor, nodes, price_micro_usd_per_hour: price } = request;
+  const title = place.danger ? `${place.title}, ${place.danger}` : place.title;
+  if (!flavor) return title;
   const rate = `${price ? dollars(price) : "nothing"} an hour${nodes > 1 ? " each" : ""}`;
-  return `${place === "sandbox" ? "a sandbox on Hugging Face" : "Hugging Face Jobs"}: ${machines(request)}, ${rate}`;
+  return `${title}: ${machines(request)}, ${rate}`;
 }
 
 /** Where a job runs, short: "4 × a100-large". */
-export function machines({ where: place, flavor, nodes = 1 }) {
-  if (place === "here") return "this machine";
-  return `${nodes > 1 ? `${nodes} × ` : ""}${flavor ?? ""}`;
+export function machines({ place, flavor, nodes = 1 }) {
+  if (!flavor) return place.title;
+  return `${nodes > 1 ? `${nodes} × ` : ""}${flavor}`;
 }
 
 export function often({ schedule, rhythm }) {
@@ -106,15 +107,15 @@ function tracks({ track, dashboard }) {
 
 /** Rows of facts, without what the user may change. */
 export function told(request) {
-  const here = request.where === "here";
+  const { place } = request;
   return [
     ["runs on", where(request)],
-    ["paid by", here ? "" : request.namespace || "you"],
+    ["paid by", request.namespace || place.payer],
     ["why this", request.why],
     ["steps", request.steps ? count(request.steps) : ""],
     ["repeats", repeats(request)],
     ["ends early", request.idle_seconds ? `after ${span(request.idle_seconds)} without a command` : ""],
-    ["HF token", here || request.where === "sandbox" ? "" : TOKENS[request.token]],
+    ["HF token", place.takes.includes("secrets") ? TOKENS[request.token] : ""],
     ["secrets", secrets(request)],
     ["variables", Object.entries(request.env).map(([name, value]) => `${name}=${value}`).join("\n")],
     ["can read", request.volumes.map(mounted).join("\n")],
@@ -128,8 +129,8 @@ export function told(request) {
 export const ALARMS = { ask: "tell me", stop: "stop it" };
 
 /** Only what trains by a script of its own is watched for going wrong. */
-export function watched({ where: place, schedule }) {
-  return place !== "sandbox" && !schedule;
+export function watched({ place }) {
+  return place.runs === "script";
 }
 
 /** What the user changed before agreeing, in words; "" when nothing. */

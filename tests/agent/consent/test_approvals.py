@@ -7,9 +7,10 @@ import pytest
 from agent.consent.approvals import Approvals
 from agent.events import ApprovalAnswered, ApprovalAsked, Event
 from tools.cards import Answer, Question, Spend
+from tools.jobs.here.words import HERE
 from tools.problem import Problem, Stopped
 
-SPEND = Spend(title="t", where="here", script="print(1)", timeout_seconds=60, price_micro_usd_per_hour=0)
+SPEND = Spend(title="t", where="here", place=HERE, script="print(1)", timeout_seconds=60, price_micro_usd_per_hour=0)
 YES = Answer(verdict="yes")
 
 

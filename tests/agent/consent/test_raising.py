@@ -221,7 +221,7 @@ def test_what_the_user_said_holds_against_edits_on_the_card_and_the_card_stays(t
 def test_a_time_limit_that_reaches_into_the_next_run_of_a_schedule_leaves_the_card_open(
     tmp_path: Path, hub: FakeHub
 ) -> None:
-    hourly = code("job_run('print(1)', flavor='l4x1', timeout='30m', schedule='@hourly', runs=2, outputs=False)")
+    hourly = code("job_schedule('print(1)', '@hourly', 2, flavor='l4x1', timeout='30m', outputs=False)")
     with working(tmp_path, hub, [hourly, FINAL]) as (session, _):
         run = session.send("Train it every hour")
         card = wait_for(session, ApprovalAsked)

@@ -13,6 +13,7 @@ from agent.demands.script import LONGEST, read_script
 from agent.events import DemandsSet, Entry
 from agent.loop.memory import demands_text
 from agent.money.ledger import Account, Ledger
+from tests.doubles.jobs import WORDS
 from tools.cards import Demand, Spend
 
 QWEN, LLAMA = "Qwen/Qwen3-8B", "meta-llama/Llama-3.1-8B"
@@ -159,7 +160,7 @@ def spend(
     script: str, *, where: str = "jobs", price: int = 1_000_000, seconds: int = 3600, env: dict[str, str] | None = None
 ) -> Spend:
     return Spend.model_validate(
-        {"title": "t", "where": where, "script": script, "timeout_seconds": seconds, "price_micro_usd_per_hour": price, "env": env or {}}
+        {"title": "t", "where": where, "place": WORDS[where], "script": script, "timeout_seconds": seconds, "price_micro_usd_per_hour": price, "env": env or {}}
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from tests.doubles.hub import FakeHub
 from tests.doubles.jobs import Places, spend
 from tools.cards import Foreseen, Spend
 from tools.jobs import job_run
+from tools.jobs.here.words import HERE
 from tools.problem import Problem
 
 DRY = spend(timeout_seconds=600)
@@ -81,7 +82,12 @@ def test_a_run_of_which_only_the_end_is_told_has_the_pace_that_trainer_says() ->
 
 
 @pytest.mark.parametrize(
-    "real", [{"flavor": "a100-large"}, {"nodes": 2}, {"where": "here", "flavor": "", "price_micro_usd_per_hour": 0}]
+    "real",
+    [
+        {"flavor": "a100-large"},
+        {"nodes": 2},
+        {"where": "here", "place": HERE, "flavor": "", "price_micro_usd_per_hour": 0},
+    ],
 )
 def test_other_hardware_is_said_and_nothing_is_foretold_from_it(real: dict[str, object]) -> None:
     other = REAL.model_copy(update=real)

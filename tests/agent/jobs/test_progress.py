@@ -10,12 +10,13 @@ from agent.job_events import JobAlarm, JobEnded, JobForecast, JobLogged, JobSubm
 from agent.jobs.progress import FORECAST_SECONDS, JobWatch
 from tests.agent.living import code, ended, events, living, wait_for
 from tools.cards import Answer, Spend
+from tools.jobs.here.words import HERE
 
 FINAL = code('final_answer("Done.")')
 
 
 def request() -> Spend:
-    return Spend(title="t", where="here", script="x", timeout_seconds=3600, price_micro_usd_per_hour=0)
+    return Spend(title="t", where="here", place=HERE, script="x", timeout_seconds=3600, price_micro_usd_per_hour=0)
 
 
 def lines(first: int, last: int) -> str:

@@ -7,16 +7,20 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from agent.consent.policy import judge
 from agent.events import MoneySettled
 from agent.job_events import JobEnded, JobLogged, JobSubmitting
+from agent.loop.toolbox import Toolbox
 from agent.money.ledger import Ledger
 from tests.doubles.desk import desk
 from tests.doubles.hub import FakeHub, Fault
-from tests.doubles.jobs import BUDGET, Places, spend, until
+from tests.doubles.jobs import BUDGET, Places, spend, until, view_here
+from tools import TOOLS
 from tools.cards import Spend
-from tools.jobs import cron, job_run
+from tools.jobs import cron, job_schedule
+from tools.jobs.here.jobs import LocalJobs
 from tools.jobs.remote.launch import submissions
 from tools.problem import Problem
 
@@ -86,23 +90,25 @@ def test_schedules_are_never_allowed_unasked() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"schedule": "* * * * *"}, "fires 1 min after it fired"),
-        ({"schedule": "0 0 30 2 *"}, "never fires"),
+        ({"schedule": "* * * * *", "runs": 1}, "fires 1 min after it fired"),
+        ({"schedule": "0 0 30 2 *", "runs": 1}, "never fires"),
         ({"schedule": "@hourly", "runs": 2, "timeout": "2h"}, "may take 120 min"),
-        ({"runs": 3}, "cannot run 3 times"),
-        ({"schedule": "@daily", "runs": 0}, "0"),
+        ({"schedule": " ", "runs": 3}, "schedule is empty"),
+        ({"schedule": "@daily", "runs": 0}, "cannot run 0 times"),
+        ({"schedule": "@daily", "runs": 367}, "cannot run 367 times"),
     ],
 )
 def test_a_schedule_without_an_end_cannot_be_asked_for(at: Places, given: dict[str, object], says: str) -> None:
     asking = desk(jobs=at.jobs, sign=at.contract)
     with pytest.raises(Problem, match=says):
-        job_run(asking, "print(1)", flavor="cpu-basic", **given)  # type: ignore[arg-type]
+        job_schedule(asking, "print(1)", flavor="cpu-basic", **given)  # type: ignore[arg-type]
     assert not asking.asked
 
 
 def test_a_line_of_cron_is_asked_for_with_its_dates_and_told_to_the_hub(hub: FakeHub, at: Places) -> None:
     asking = desk(jobs=at.jobs, sign=at.contract)
-    assert job_run(asking, "print(1)", flavor="cpu-basic", schedule="0 9 * * 1", runs=4)["status"] == "running"
+    told = job_schedule(asking, "print(1)", "0 9 * * 1", 4, flavor="cpu-basic")
+    assert (told["status"], told["edited"]) == ("running", False)
     (asked,) = asking.asked
     assert isinstance(asked, Spend)
     assert asked.rhythm == "at 09:00 on Monday, UTC"
@@ -111,6 +117,26 @@ def test_a_line_of_cron_is_asked_for_with_its_dates_and_told_to_the_hub(hub: Fak
     assert plan["schedule"] == "0 9 * * 1"
     until = int(plan["jobSpec"]["environment"]["ML_INTERN_UNTIL"])
     assert asked.due[-1] < until < asked.due[-1] + 7 * 86_400
+
+
+def test_job_run_names_the_tool_that_takes_a_schedule(at: Places) -> None:
+    box = Toolbox(TOOLS, lambda _: None, lambda call: desk(jobs=at.jobs, sign=at.contract))
+    given: dict[str, JsonValue] = {"script": "print(1)", "flavor": "cpu-basic", "schedule": "@daily", "runs": 3}
+    with pytest.raises(Problem) as raised:
+        box.call("job_run", (), given, by="agent")
+    assert raised.value.message == (
+        "job_run: there is no argument schedule (job_schedule takes it); there is no argument runs (job_schedule takes it)."
+    )
+    assert box.call("job_schedule", (), given, by="agent") == {
+        "job": at.jobs.list()[0].job,
+        "status": "running",
+        "edited": False,
+    }
+
+
+def test_without_a_place_for_schedules_there_is_none_to_ask_for(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="Nothing can be run like that by this app"):
+        job_schedule(desk(jobs=view_here(LocalJobs(tmp_path))), "print(1)", "@daily", 3)
 
 
 def test_an_answer_that_comes_late_begins_the_schedule_anew(at: Places) -> None:

@@ -15,6 +15,7 @@ from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import FAST, Places, until
 from tools.cards import Spend
 from tools.jobs.here.jobs import LocalJobs
+from tools.jobs.here.words import HERE
 from tools.problem import Problem
 
 SAMPLE = {
@@ -95,7 +96,7 @@ def test_a_job_that_is_found_again_is_looked_at_again(hub: FakeHub, at: Places) 
 
 def test_a_job_on_this_machine_is_measured_with_all_its_processes(tmp_path: Path) -> None:
     jobs = LocalJobs(tmp_path)
-    request = Spend(title="t", where="here", script=BUSY, timeout_seconds=60, price_micro_usd_per_hour=0)
+    request = Spend(title="t", where="here", place=HERE, script=BUSY, timeout_seconds=60, price_micro_usd_per_hour=0)
     job = jobs.start("s1-c1", request)
     told: list[JobUsed] = []
     ended = threading.Event()

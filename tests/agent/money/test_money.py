@@ -11,12 +11,16 @@ from agent.money.books import Books
 from agent.money.ledger import Account, Ledger, after, limit_for
 from agent.settings import micro_usd
 from tools.cards import Delete, Demand, Question, Spend
+from tools.jobs.here.words import HERE
+from tools.jobs.remote.words import JOBS
 from tools.money import usd
 from tools.problem import Problem
 
 
 def spend(price: int = 1_000_000, seconds: int = 3600) -> Spend:
-    return Spend(title="t", where="jobs", script="x", timeout_seconds=seconds, price_micro_usd_per_hour=price)
+    return Spend(
+        title="t", where="jobs", place=JOBS, script="x", timeout_seconds=seconds, price_micro_usd_per_hour=price
+    )
 
 
 def fold(*events: Event) -> Ledger:
@@ -70,7 +74,7 @@ def test_a_bill_above_the_hold_may_pass_the_limit_and_then_nothing_fits() -> Non
 
 
 def test_what_costs_nothing_runs_also_when_a_bill_has_passed_the_limit() -> None:
-    free = Spend(title="t", where="here", script="1", timeout_seconds=60, price_micro_usd_per_hour=0)
+    free = Spend(title="t", where="here", place=HERE, script="1", timeout_seconds=60, price_micro_usd_per_hour=0)
     ledger = Ledger(compute=Account(limit=10, spent=12))
     assert judge(free, "within-budget", ledger).do == "allow"
     assert limit_for(ledger, 0) == 10

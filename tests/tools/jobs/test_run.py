@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.doubles.desk import desk
+from tests.doubles.jobs import view_here
 from tools.cards import Spend
 from tools.jobs import job_run
+from tools.jobs.here.jobs import LocalJobs
 from tools.problem import Problem, Refused
 
 
@@ -32,8 +36,8 @@ from tools.problem import Problem, Refused
         ({"env": {"A": "x\ny"}}, "cannot be passed"),
     ],
 )
-def test_wrong_values_are_problems_before_anybody_is_asked(given: dict[str, object], says: str) -> None:
-    at = desk()
+def test_wrong_values_are_problems_before_anybody_is_asked(given: dict[str, object], says: str, tmp_path: Path) -> None:
+    at = desk(jobs=view_here(LocalJobs(tmp_path)))
     with pytest.raises(Problem, match=says) as raised:
         job_run(at, **{"script": "print(1)", **given})  # type: ignore[arg-type]
     assert not at.asked
@@ -43,8 +47,9 @@ def test_wrong_values_are_problems_before_anybody_is_asked(given: dict[str, obje
 @pytest.mark.parametrize(
     ("timeout", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1h30m", 5400), ("45", 45), ("24h", 86400)]
 )
-def test_a_timeout_is_read_as_people_write_it(timeout: str, seconds: int) -> None:
-    at = desk(answer="no", sign=lambda request: pytest.fail("nobody agreed"))
+def test_a_timeout_is_read_as_people_write_it(timeout: str, seconds: int, tmp_path: Path) -> None:
+    view = view_here(LocalJobs(tmp_path))
+    at = desk(answer="no", jobs=view, sign=lambda request: pytest.fail("nobody agreed"))
     with pytest.raises(Refused):
         job_run(at, "print(1)", timeout=timeout, env={"TOKENIZERS_PARALLELISM": "false"})
     assert isinstance(at.asked[0], Spend)

@@ -15,7 +15,7 @@ from tests.doubles.desk import RecordingDesk, desk
 from tests.doubles.hub import FakeHub, Job
 from tests.doubles.jobs import Places
 from tools.cards import Spend
-from tools.jobs import job_cancel, job_logs, job_metrics, job_run, job_status, job_wait, jobs_list
+from tools.jobs import job_cancel, job_logs, job_metrics, job_run, job_schedule, job_status, job_wait, jobs_list
 from tools.problem import Problem, Stopped
 
 
@@ -121,7 +121,7 @@ def test_the_outputs_of_a_second_job_go_into_the_same_bucket(hub: FakeHub, sit: 
 
 def test_what_a_schedule_will_probably_cost_counts_all_its_runs(sit: Callable[[], RecordingDesk]) -> None:
     at = sit()
-    job_run(at, "print(1)", where="jobs", flavor="l4x1", timeout="1h", schedule="@daily", runs=3, expected="6m")
+    job_schedule(at, "print(1)", "@daily", 3, flavor="l4x1", timeout="1h", expected="6m")
     (asked,) = at.asked
     assert isinstance(asked, Spend)
     assert (asked.hold_micro_usd, asked.likely_micro_usd) == (3 * 799_980, 3 * 79_998)
@@ -143,7 +143,6 @@ def test_what_a_schedule_will_probably_cost_counts_all_its_runs(sit: Callable[[]
         ({"track": "…"}, "cannot be called '…'"),
         ({"track": "registry-x"}, "cannot be called"),
         ({"track": "x" * 41}, "cannot be called"),
-        ({"track": "pets", "schedule": "@daily"}, "schedule cannot be tracked"),
         ({"volumes": ["ada/x:/trackio/inbox"]}, "names no volume"),
         ({"where": "here"}, "Nothing can be run on 'here'"),
     ],

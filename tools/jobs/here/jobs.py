@@ -30,6 +30,7 @@ from tools.cards import Spend
 from tools.jobs import tracking
 from tools.jobs.here import installed, processes, supervise
 from tools.jobs.here.outputs import OutputsHere, files_under
+from tools.jobs.here.words import HERE
 from tools.jobs.place import JobPlace, JobState, JobStatus
 from tools.jobs.remote.log import hidden
 from tools.problem import Problem
@@ -68,6 +69,7 @@ _Told = TypeVar("_Told", _Started, _End)
 class LocalJobs:
     """A JobPlace on this machine. For one's own machine only: a job can read and write what its user can."""
 
+    words = HERE
     settles_seconds = 0.0
     measures_seconds = 5.0
 
@@ -81,8 +83,11 @@ class LocalJobs:
         self._uv, self._patience = uv, patience
         self._samples: dict[str, processes.Sample] = {}
 
+    def quote(self, flavor: str) -> int:  # noqa: ARG002  # there is one machine, and nobody is paid for it
+        return 0
+
     def start(self, label: str, spec: Spend) -> str:
-        if spec.where != "here":
+        if spec.place.name != self.words.name:
             raise Problem(f"A job for {spec.where!r} cannot run on this machine.", 'Ask for where="here".')
         job = _job_id(label)
         folder = self._jobs / job

@@ -27,6 +27,7 @@ from tools.jobs.remote.launch import LABEL, NODE, submissions
 from tools.jobs.remote.log import Follower, LogFile, hidden
 from tools.jobs.remote.trackio import DashboardHub
 from tools.jobs.remote.usage import numbers
+from tools.jobs.remote.words import JOBS
 from tools.jobs.tracking import Tracker, run_name
 from tools.problem import MaybeStarted, NotThere, Problem
 
@@ -71,8 +72,10 @@ class _Watch:
 class HubJobs:
     """A JobPlace. Namespaces are always explicit; nothing is switched by itself."""
 
+    words = JOBS
     settles_seconds = 60.0
-    where = "jobs"
+    keeping = "Use outputs=True"  # what to do so that something is kept
+    extra_micro_usd_per_hour = 0  # on top of the machine's price
 
     def __init__(
         self,
@@ -97,8 +100,11 @@ class HubJobs:
 
     # --- starting ---
 
+    def quote(self, flavor: str, fresh: bool = False) -> int:
+        return self._prices.quote(flavor, fresh=fresh).micro_usd_per_hour + self.extra_micro_usd_per_hour
+
     def start(self, label: str, spec: Spend) -> str:
-        if spec.where != self.where or not spec.namespace or not spec.flavor:
+        if spec.place.name != self.words.name or not spec.namespace or not spec.flavor:
             raise Problem("This job does not say who pays and what it runs on.", "Name a namespace and a flavor.")
         hub = self._hub()
         parts = self._submissions(hub, label, spec, self._secrets(hub, spec))
@@ -174,16 +180,12 @@ class HubJobs:
         return True
 
     def _check_price(self, spec: Spend) -> None:
-        now = self._prices.quote(spec.flavor, fresh=True).micro_usd_per_hour + self._extra(spec)
+        now = self.quote(spec.flavor, fresh=True)
         if now > spec.price_micro_usd_per_hour:
             raise Problem(
                 f"{spec.flavor} costs ${now / 1e6:.4f} an hour now; ${spec.price_micro_usd_per_hour / 1e6:.4f} was agreed.",
                 "Nothing was started. Ask again at the new price.",
             )
-
-    def _extra(self, spec: Spend) -> int:  # noqa: ARG002
-        """Micro-dollars an hour on top of the machine's price."""
-        return 0
 
     def _secrets(self, hub: JobsHub, spec: Spend) -> dict[str, str]:
         """Values by name. The user's own token only when the card said so."""
@@ -347,8 +349,7 @@ class HubJobs:
 
     def outputs(self, job: str, label: str, spec: Spend) -> BucketFolder:
         if not spec.outputs:
-            how = "Copy files out of a sandbox with sandbox_file" if self.where == "sandbox" else "Use outputs=True"
-            raise Problem(f"Nothing is kept of job {job[:80]}.", f"{how}, next time.")
+            raise Problem(f"Nothing is kept of job {job[:80]}.", f"{self.keeping}, next time.")
         return BucketFolder(self._hub(), spec.outputs, label, self._to_hide(spec.secrets))
 
     def bill(self, job: str) -> JobBill | None:

@@ -85,7 +85,7 @@ def submissions(label: str, spec: Spend, secrets: Mapping[str, str]) -> list[Sub
 def labels(label: str, spec: Spend, node: int = 0) -> dict[str, str]:
     """What every job of this app carries. name: what the Hub's page shows."""
     name = re.sub(r"[^a-zA-Z0-9_-]+", "-", spec.title).strip("-")[:60] or "ml-intern"
-    return {LABEL: label, NODE: str(node), KIND: "sandbox" if spec.where == "sandbox" else "job", "name": name}
+    return {LABEL: label, NODE: str(node), KIND: "sandbox" if spec.place.runs == "machine" else "job", "name": name}
 
 
 def group(label: str) -> str:

@@ -10,23 +10,23 @@ from tools.jobs.remote.client import JobsHub, Submission
 from tools.jobs.remote.jobs import HubJobs, parted
 from tools.jobs.remote.launch import KIND, LABEL
 from tools.jobs.remote.sandbox_client import HubSandbox, submission
+from tools.jobs.remote.words import SANDBOX
 from tools.problem import Problem
 
 GRACE = 120.0  # seconds that a sandbox may outlive its limit before it is swept
 
 
 class Sandboxes(HubJobs):
-    """Sandboxes as a JobPlace: where="sandbox". Each is a Job that serves, with a lifetime, ended when idle."""
+    """Sandboxes as a JobPlace. Each is a Job that serves, with a lifetime, ended when idle."""
 
-    where = "sandbox"
+    words = SANDBOX
+    keeping = "Copy files out of a sandbox with sandbox_file"
+    extra_micro_usd_per_hour = PORT_MICRO_USD_PER_HOUR
 
     def _submissions(self, hub: JobsHub, label: str, spec: Spend, secrets: dict[str, str]) -> list[Submission]:
         if spec.nodes != 1 or secrets or not spec.idle_seconds:
             raise Problem("A sandbox is one machine without secrets, with an idle limit.", "Use a job for more.")
         return [submission(hub, label, spec)]
-
-    def _extra(self, spec: Spend) -> int:  # noqa: ARG002
-        return PORT_MICRO_USD_PER_HOUR
 
     def machine(self, job: str) -> HubSandbox:
         namespace, ids = parted(job)

@@ -24,6 +24,7 @@ from tools.jobs.remote.ends import run_seconds, running_seconds
 from tools.jobs.remote.jobs import HubJobs
 from tools.jobs.remote.launch import LABEL, submissions
 from tools.jobs.remote.log import LogFile
+from tools.jobs.remote.words import SCHEDULE
 from tools.money import billed_minutes
 from tools.problem import MaybeStarted, NotThere, Problem
 
@@ -41,6 +42,8 @@ class _Schedule:
 
 class Schedules(HubJobs):
     """For Spends with a schedule. Its job's log tells of the runs; each run has its own page and log on the Hub."""
+
+    words = SCHEDULE
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)

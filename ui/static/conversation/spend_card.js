@@ -12,7 +12,7 @@ const LONGEST = 7 * 24 * 60; // minutes
 export function askSpend(item, page, live) {
   const request = whole(item.asked);
   const top = head(request.title, "needs your approval", limit(request));
-  const form = request.where === "sandbox" ? fixed(request) : editable(request);
+  const form = request.place.runs === "machine" ? fixed(request) : editable(request);
   const time = timeField(request);
   const costs = costView(request, page);
   const start = el("span", {});
@@ -109,9 +109,9 @@ function editable(request) {
   return { rows, values, script: fold(`Script, ${lines(request.script)}: read it, change it`, () => script) };
 }
 
-/** A sandbox runs more than what it is asked for with, so that there is nothing to change but its time. */
+/** A machine that is held open runs more than what it is asked for with, so that there is nothing to change but its time. */
 function fixed(request) {
-  const more = el("p", { class: "notice" }, "What the agent runs in it after this is not asked about again.");
+  const more = el("p", { class: "notice" }, request.place.warning);
   const script = el("div", { class: "first-command" }, request.script ? codeBlock(request.script, "bash") : null, more);
   return { rows: [], values: () => ({}), script };
 }

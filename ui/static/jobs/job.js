@@ -122,10 +122,10 @@ function stage(item) {
   return item.searched ? "looking for it" : "starting";
 }
 
-function place({ where, request }) {
-  const kind = request.schedule ? `, ${often(request)}` : where === "sandbox" ? ", sandbox" : "";
-  const payer = where !== "here" && request.namespace ? `, paid by ${request.namespace}` : "";
-  return `${machines(request)}${kind}${payer}`;
+function place({ request }) {
+  const kind = often(request) || request.place.tag;
+  const payer = request.namespace && `paid by ${request.namespace}`;
+  return [machines(request), kind, payer].filter(Boolean).join(", ");
 }
 
 /** After the end: what it was held for, what it cost, how that is known, and what the bill says. */

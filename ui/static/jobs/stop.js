@@ -4,8 +4,7 @@ import { post } from "../api.js";
 import { button, el, icon, setText } from "../dom.js";
 
 export function stopButton(item, page) {
-  const { where, request } = item;
-  const words = request.schedule ? "Stop this schedule" : where === "sandbox" ? "End this sandbox" : "Stop this job";
+  const words = item.request.place.stop;
   const label = el("span", {}, words);
   const act = button([icon("stop"), label], ask, { class: "secondary stop-job" });
   const trouble = el("span", { class: "error", role: "alert", hidden: true });

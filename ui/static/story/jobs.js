@@ -8,17 +8,17 @@ const STATE = { status: "", message: "", files: [], searched: false, stopping: f
 export const JOB_TELLINGS = {
   job_submitting(story, { label, call, request }, at) {
     const hold = story.money.holds.get(label);
-    const facts = { label, call, request, title: request.title ?? "", where: request.where ?? "", job: "", url: "" };
+    const facts = { label, call, request, title: request.title ?? "", job: "", url: "" };
     const item = story.add("job", label, at, { ...facts, log: new Log(), points: [], latest: new Map(), forecast: null, alarms: [], warnings: [], alerts: [], dashboard: null, ...STATE });
     item.cost = hold ?? null;
     story.jobs.set(label, item);
     story.facets.add("jobs");
   },
 
-  job_submitted(story, { label, job, where, title, url }, at) {
+  job_submitted(story, { label, job, title, url }, at) {
     const item = story.jobs.get(label);
     if (!item) return;
-    Object.assign(item, { job, where, title, url, startedAt: at, searched: false });
+    Object.assign(item, { job, title, url, startedAt: at, searched: false });
     story.jobs.set(job, item);
     story.touch(item);
   },

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from tests.doubles.desk import desk
+from tests.doubles.jobs import view_here
 from tools.cards import Answer, FileMade, Spend
 from tools.desk import JobEnd
 from tools.jobs import job_run
 from tools.jobs.here.jobs import READ_BYTES, JobState, LocalJobs
+from tools.jobs.here.words import HERE
 from tools.jobs.metrics import points
 from tools.problem import Problem, Refused
 
@@ -52,7 +54,14 @@ def jobs(tmp_path: Path) -> LocalJobs:
 
 def spend(script: str, timeout: int = 30, **more: object) -> Spend:
     return Spend.model_validate(
-        {"title": "t", "where": "here", "script": script, "timeout_seconds": timeout, "price_micro_usd_per_hour": 0}
+        {
+            "title": "t",
+            "where": "here",
+            "place": HERE,
+            "script": script,
+            "timeout_seconds": timeout,
+            "price_micro_usd_per_hour": 0,
+        }
         | more
     )
 
@@ -366,7 +375,7 @@ class Signed:
 
 
 def test_job_run_asks_runs_and_shows_the_files(tmp_path: Path, jobs: LocalJobs) -> None:
-    at = desk(folder=tmp_path, sign=lambda request: Signed(request, jobs))
+    at = desk(folder=tmp_path, jobs=view_here(jobs), sign=lambda request: Signed(request, jobs))
     result = job_run(at, TRAINING, title="Train a line", timeout="1m")
     assert (result["status"], result["exit_code"], result["edited"]) == ("completed", 0, False)
     assert "'step': 20" in result["log"]
@@ -381,13 +390,14 @@ def test_job_run_asks_runs_and_shows_the_files(tmp_path: Path, jobs: LocalJobs) 
 
 def test_job_run_tells_that_the_user_changed_the_script(tmp_path: Path, jobs: LocalJobs) -> None:
     answer = Answer(verdict="yes", edits={"script": "print('mine')"})
-    at = desk(folder=tmp_path, answer=answer, sign=lambda request: Signed(request, jobs))
+    at = desk(folder=tmp_path, answer=answer, jobs=view_here(jobs), sign=lambda request: Signed(request, jobs))
     result = job_run(at, "print('yours')")
     assert result["edited"]
     assert result["log"] == "mine\n"
 
 
 def test_a_refused_job_starts_nothing(tmp_path: Path, jobs: LocalJobs) -> None:
+    asking = desk(folder=tmp_path, answer="no", jobs=view_here(jobs), sign=lambda request: Signed(request, jobs))
     with pytest.raises(Refused):
-        job_run(desk(folder=tmp_path, answer="no", sign=lambda request: Signed(request, jobs)), "print(1)")
+        job_run(asking, "print(1)")
     assert jobs.find("label") is None

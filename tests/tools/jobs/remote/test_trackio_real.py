@@ -23,6 +23,7 @@ from tests.doubles.hub import FakeHub, FakeTrackio
 from tests.doubles.jobs import Places, spend, until
 from tools.cards import Spend
 from tools.jobs.here.jobs import LocalJobs
+from tools.jobs.here.words import HERE
 from tools.jobs.metrics import MetricReader
 from tools.jobs.remote.launch import submissions
 from tools.jobs.remote.trackio import DashboardHub
@@ -186,7 +187,13 @@ def test_a_tracked_job_on_this_machine_is_read_from_its_own_folder(tmp_path: Pat
     inner = SCRIPT.replace('"train/loss": float("nan")', '"train/loss": float("inf")')
     script = f"import subprocess, sys\nsys.exit(subprocess.run([{str(PYTHON)!r}, '-c', {inner!r}]).returncode)\n"
     request = Spend(
-        title="Track here", where="here", script=script, timeout_seconds=60, price_micro_usd_per_hour=0, track="pets"
+        title="Track here",
+        where="here",
+        place=HERE,
+        script=script,
+        timeout_seconds=60,
+        price_micro_usd_per_hour=0,
+        track="pets",
     )
     entries: list[Entry] = []
 
