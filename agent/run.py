@@ -130,7 +130,7 @@ class Run:
             show=show,
             say=say,
             judge=lambda request: lent.consents.get(call, request, stop),
-            sign=lambda request: lent.jobs.contract(call, request, stop),
+            grants={"spend": lambda request: lent.jobs.contract(call, request, stop)},
             jobs=lent.jobs,
             pin=lent.pin,
             stop=stop,

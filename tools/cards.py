@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
 
@@ -148,12 +148,19 @@ class PlaceWords(Value):
     warning: str = ""  # on the card that asks for it
 
 
-class Spend(Value):
-    """Run a script on hardware. Where that costs nothing, the danger is the machine itself.
+class _Request(Value):
+    editable: ClassVar[frozenset[str]] = frozenset()  # fields that the user may change before agreeing
 
-    The user may change the fields named in EDITABLE before agreeing; hold_micro_usd is derived again then.
-    """
+    @property
+    def hold_micro_usd(self) -> int:
+        """The most this can cost; derived again when it was edited."""
+        return 0
 
+
+class Spend(_Request):
+    """Run a script on hardware. Where that costs nothing, the danger is the machine itself."""
+
+    editable = frozenset({"script", "timeout_seconds", "dependencies", "on_alarm"})
     kind: Literal["spend"] = "spend"
     title: str
     where: str  # place.where, which sessions of before have alone
@@ -199,14 +206,14 @@ class Spend(Value):
         return cost(self.price_micro_usd_per_hour, self.timeout_seconds, machines=self.nodes, runs=self.runs)
 
 
-class Delete(Value):
+class Delete(_Request):
     """Delete a repository and its whole history."""
 
     kind: Literal["delete"] = "delete"
     repo: str
 
 
-class Question(Value):
+class Question(_Request):
     """A question only the user can answer. No options: free text."""
 
     kind: Literal["question"] = "question"
@@ -214,9 +221,10 @@ class Question(Value):
     options: tuple[str, ...] = ()
 
 
-class RaiseCap(Value):
+class RaiseCap(_Request):
     """The next model call may cost more than is left for thinking: stop, or a new cap. Micro-dollars."""
 
+    editable = frozenset({"cap_micro_usd"})
     kind: Literal["raise_cap"] = "raise_cap"
     spent_micro_usd: int
     needed_micro_usd: int  # the most the next call can cost
@@ -231,23 +239,16 @@ class RaiseCap(Value):
         return cap
 
 
-class GoOn(Value):
+class GoOn(_Request):
     """All steps of the run are used up: end here, or so many more."""
 
+    editable = frozenset({"more"})
     kind: Literal["go_on"] = "go_on"
     steps: int  # used
     more: int = Field(gt=0, le=1000)
 
 
 Request = Annotated[Spend | Delete | Question | RaiseCap | GoOn, Field(discriminator="kind")]
-
-EDITABLE: dict[str, frozenset[str]] = {
-    "spend": frozenset({"script", "timeout_seconds", "dependencies", "on_alarm"}),
-    "delete": frozenset(),
-    "question": frozenset(),
-    "raise_cap": frozenset({"cap_micro_usd"}),
-    "go_on": frozenset({"more"}),
-}
 
 
 class Answer(Value):

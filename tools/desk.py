@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, overload
 
-from tools.cards import Answer, Card, Delete, Demand, OutputFile, Question, Spend
+from tools.cards import Answer, Card, Delete, Demand, OutputFile, Question, Request, Spend
 from tools.problem import Problem, Refused, Stopped
 
 if TYPE_CHECKING:
@@ -51,6 +51,16 @@ class Contract(Protocol):
         ...
 
 
+class Grants(TypedDict, total=False):
+    """Kind of request → what makes the object that a yes gives. What is left out cannot be done here.
+
+    Each row has its overload of Desk.approve, so that a power without a yes is a type error.
+    """
+
+    spend: Callable[[Spend], Contract]
+    delete: Callable[[Delete], HubWriter]
+
+
 @dataclass(frozen=True)
 class Desk:
     """One call's view of the world. Made by the agent for each call; tests make their own."""
@@ -61,9 +71,8 @@ class Desk:
     folder: Path  # the session's own folder; uploads/ lies in it
     show: Callable[[Card], None]
     say: Callable[[str], None]
-    judge: Callable[[Spend | Delete | Question], tuple[Answer, Spend | Delete | Question]]
-    sign: Callable[[Spend], Contract] | None = None  # makes the object that spends; None: no place to run jobs
-    writer: Callable[[Delete], HubWriter] | None = None
+    judge: Callable[[Request], tuple[Answer, Request]]
+    grants: Grants = field(default_factory=Grants)
     pin: Callable[[Demand], None] | None = None  # keeps what the user demanded; None: nothing can be pinned here
     jobs: JobsView | None = None  # this session's; None: no place to run any
     stop: threading.Event = field(default_factory=threading.Event)
@@ -83,20 +92,20 @@ class Desk:
     @overload
     def approve(self, request: Delete) -> HubWriter: ...
 
-    def approve(self, request: Spend | Delete) -> Contract | HubWriter:
+    def approve(self, request: Spend | Delete) -> object:
         """Get the user's consent; what is returned can do what was agreed, and nothing else can.
 
         Raises Refused when the answer is no, Problem when there is nothing that could do it here.
         """
-        make = self.sign if isinstance(request, Spend) else self.writer
-        if make is None:
+        grant: Callable[[Any], object] | None = self.grants.get(request.kind)
+        if grant is None:
             raise Problem(f"This app has no place for a {request.kind} request.", "Do it another way.")
         answer, agreed = self.judge(request)
         if answer.verdict == "no":
             raise Refused(
                 "The user said no" + (f": {answer.reason}" if answer.reason else "."), "Do not ask for the same again."
             )
-        return make(agreed)  # type: ignore[arg-type]  # judge returns the kind it was given
+        return grant(agreed)  # judge returns the kind it was given
 
     def ask(self, question: Question) -> str:
         """Ask the user; returns the answer's text. Raises Refused when the user declines to answer."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from agent.events import ApprovalAnswered, ApprovalAsked, Event
-from tools.cards import EDITABLE, Answer, Request
+from tools.cards import Answer, Request
 from tools.problem import Problem, Stopped
 
 By = Literal["user", "policy", "stop"]
@@ -105,10 +105,10 @@ def edited(request: Request, answer: Answer) -> Request:
     """The request with the answer's edits in it. Raises Problem for a field that may not be edited or a value that is wrong."""
     if not answer.edits or answer.verdict == "no":
         return request
-    if foreign := set(answer.edits) - EDITABLE[request.kind]:
+    if foreign := answer.edits.keys() - request.editable:
         raise Problem(
             f"{', '.join(sorted(foreign))} of this request cannot be edited.",
-            f"These can: {', '.join(sorted(EDITABLE[request.kind])) or 'none'}.",
+            f"These can: {', '.join(sorted(request.editable)) or 'none'}.",
         )
     try:
         changed: Request = _REQUEST.validate_python(request.model_dump() | answer.edits)

@@ -7,15 +7,14 @@ import time
 from typing import TypeVar, cast
 
 from agent.consent.approvals import Approvals
-from agent.consent.policy import judge
+from agent.consent.policy import RULES, judge
 from agent.demands.pinned import Pinned
 from agent.demands.rules import pinned_budget, violations
 from agent.events import ApprovalAnswered
 from agent.money.books import Books
 from agent.money.ledger import Ledger, cost_and_free, fits, limit_for
 from agent.resources import Resources
-from tools.cards import Answer, Request, Spend
-from tools.jobs import cron
+from tools.cards import Answer, Request
 from tools.money import usd
 from tools.problem import Problem, Refused
 
@@ -56,14 +55,14 @@ class Consents:
     def budget_for(self, request: Request) -> int | None:
         """The limit for compute that a request needs; None if it fits under the one that stands."""
         ledger = self._books.ledger
-        if not isinstance(request, Spend) or fits(request, ledger):
+        if fits(request, ledger):
             return None
         return limit_for(ledger, request.hold_micro_usd)
 
     def _agree(self, request: Request, answer: Answer) -> int | None:
         """What is pinned and the budget hold against the request as edited; the limit that was raised for it, if one was."""
         limit = answer.budget_micro_usd
-        if limit is not None and not (answer.verdict == "yes" and isinstance(request, Spend)):
+        if limit is not None and not (answer.verdict == "yes" and request.hold_micro_usd):
             raise Problem("Only a yes to what costs money can raise the budget.", "Answer without it.")
         pinned = self._pinned
         pinned.heard(answer)  # before the tool goes on
@@ -76,15 +75,13 @@ class Consents:
             broken = [f"A budget of {usd(limit)} is more than the {usd(most)} that are pinned."]
         if broken:
             raise Problem(" ".join(broken), "Change the request, or what is pinned.")
-        if not isinstance(request, Spend):
-            return None
-        cron.planned(request, time.time())  # a longer time limit may reach into the next run
+        RULES[type(request)].check(request, time.time())
         return self._books.agree(request.hold_micro_usd, limit)
 
     def _tell_what_was_missing(self, said: ApprovalAnswered) -> None:
         """A no to what did not fit is a no to more money: the model reads that, and that less may be had."""
         request, ledger = said.request, self._books.ledger
-        if said.answer.verdict == "yes" or not isinstance(request, Spend) or fits(request, ledger):
+        if said.answer.verdict == "yes" or fits(request, ledger):
             return
         why = f": {said.answer.reason}" if said.answer.reason else "."
         raise Refused(

@@ -163,7 +163,7 @@ def _of_method(demands: list[Demand], script: ScriptFacts) -> list[str]:
 
 
 def _of_budget(demands: list[Demand], request: Request, committed: int) -> list[str]:
-    if not isinstance(request, Spend) or not request.hold_micro_usd:
+    if not request.hold_micro_usd:
         return []
     tightest = _tightest(demands)
     if tightest is None or committed + request.hold_micro_usd <= int(tightest.value):

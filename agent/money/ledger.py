@@ -13,7 +13,7 @@ from typing import Literal
 
 from agent.events import BudgetSet, Entry, Event, MoneyCorrected, MoneyReleased, MoneyReserved, MoneySettled, Of
 from agent.job_events import JobBilled
-from tools.cards import Spend
+from tools.cards import Request
 from tools.money import usd
 
 CENT = 10_000  # micro-dollars: what a person reads and agrees to
@@ -99,11 +99,11 @@ def limit_for(ledger: Ledger, micro_usd: int) -> int:
     return -(-needed // CENT) * CENT
 
 
-def fits(request: Spend, ledger: Ledger) -> bool:
+def fits(request: Request, ledger: Ledger) -> bool:
     return not ledger.missing(request.hold_micro_usd)
 
 
-def over_budget(request: Spend, ledger: Ledger) -> str:
+def over_budget(request: Request, ledger: Ledger) -> str:
     return (
         f"{cost_and_free(request.hold_micro_usd, ledger)}. "
         "Only the user can raise it: by a click on the sum beside “Compute”, or with --budget"

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tools.cards import Answer, Card, Delete, Demand, Question, Spend
-from tools.desk import Contract, Desk
-from tools.hub.hub import HubReader, HubWriter
+from tools.cards import Answer, Card, Demand, Request, Spend
+from tools.desk import Contract, Desk, Grants
+from tools.hub.hub import HubReader
 from tools.jobs.place import JobsView
 from tools.web import Web
 
@@ -32,7 +32,7 @@ class RecordingDesk(Desk):
 
     cards: list[Card] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
-    asked: list[Spend | Delete | Question] = field(default_factory=list)
+    asked: list[Request] = field(default_factory=list)
 
 
 def desk(
@@ -42,7 +42,7 @@ def desk(
     folder: Path | None = None,
     answer: Literal["yes", "no"] | Answer = "yes",
     sign: Callable[[Spend], Contract] | None = None,
-    writer: Callable[[Delete], HubWriter] | None = None,
+    grants: Grants | None = None,
     pin: Callable[[Demand], None] | None = None,
     stop: threading.Event | None = None,
     jobs: JobsView | None = None,
@@ -51,13 +51,14 @@ def desk(
 
     folder: the session's folder; without one, a fresh empty folder that nobody cleans up but the system.
     answer: "yes", "no", or an Answer with text or edits; edits are applied to the request.
+    sign: short for the grant that a yes to a Spend gives.
     """
     said = Answer(verdict=answer) if isinstance(answer, str) else answer
     cards: list[Card] = []
     lines: list[str] = []
-    asked: list[Spend | Delete | Question] = []
+    asked: list[Request] = []
 
-    def judge(request: Spend | Delete | Question) -> tuple[Answer, Spend | Delete | Question]:
+    def judge(request: Request) -> tuple[Answer, Request]:
         asked.append(request)
         return said, type(request).model_validate({**request.model_dump(), **said.edits})
 
@@ -69,8 +70,7 @@ def desk(
         show=cards.append,
         say=lines.append,
         judge=judge,
-        sign=sign,
-        writer=writer,
+        grants={**(grants or {}), **({"spend": sign} if sign else {})},
         pin=pin,
         stop=stop or threading.Event(),
         jobs=jobs,
