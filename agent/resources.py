@@ -26,7 +26,7 @@ class Resources:
 
     hub: Callable[[], HubReader]
     choose: Callable[[Wish], ModelChosen]  # raises Problem when there is no such model, or none yet
-    kept: Callable[[ModelChosen], ModelChosen]
+    keep: Callable[[ModelChosen], ModelChosen]
     thinker: Callable[[ModelChosen], tuple[Thinker, SecondPayer | None]]  # the model, and who pays beside the session
     bill: Callable[[], Bill | None]  # raises Problem when it may not be read
     writable: Callable[[], WritableHub]  # only for who has the user's consent

@@ -37,7 +37,7 @@ class SessionModel:
         ask: put a card before the user when that limit is reached.
         """
         known = self._chosen
-        chosen = self._take(self._resources.kept(known) if known else self._resources.choose(Wish()))
+        chosen = self._take(self._resources.keep(known) if known else self._resources.choose(Wish()))
         model, other = self._resources.thinker(chosen)
         if chosen.free:
             return model

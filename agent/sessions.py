@@ -188,7 +188,7 @@ class Sessions:
         resources = Resources(
             hub=lambda: Hub(self._token(owner), self.settings.places.hf_endpoint),
             choose=lambda wish: self.picker.choose(owner, wish),
-            kept=lambda chosen: self.picker.kept(owner, chosen),
+            keep=lambda chosen: self.picker.keep(owner, chosen),
             thinker=lambda chosen: self.picker.thinker(owner, chosen, id),
             bill=lambda: Hub(self._token(owner), self.settings.places.hf_endpoint).inference_bill(id),
             writable=lambda: WritableHub(self._token(owner), self.settings.places.hf_endpoint),
@@ -271,7 +271,7 @@ def _summarised(path: Path) -> SessionSummary:
     said = [line for line in lines if b'"kind":"user_said"' in line]
     ends = [line for line in lines if b'"kind":"run_ended"' in line]
     if any(b'"kind":"rewound"' in line for line in lines):
-        said, ends = _left(lines)
+        said, ends = _standing_lines(lines)
     title = state = ""
     if said:
         event = Entry.model_validate_json(said[0]).event
@@ -286,7 +286,7 @@ def _summarised(path: Path) -> SessionSummary:
     return SessionSummary(path.stem, title[:_TITLE], state or "idle", at, len(lines))
 
 
-def _left(lines: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+def _standing_lines(lines: list[bytes]) -> tuple[list[bytes], list[bytes]]:
     """The messages and the ends of runs that were not taken back."""
     kinds = (b'"kind":"user_said"', b'"kind":"run_ended"', b'"kind":"rewound"')
     told = {

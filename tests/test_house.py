@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Set
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import grimp  # import-linter's
+
 from tests import ROOT
 from tools.jobs.here.words import HERE
 from tools.jobs.remote.words import JOBS, SANDBOX, SCHEDULE
@@ -19,10 +21,19 @@ from tools.jobs.remote.words import JOBS, SANDBOX, SCHEDULE
 LONGEST = 400  # lines of a module: where it usually holds two ideas
 LONGEST_TEST = 500
 EXCEPTIONS: dict[str, int] = {}  # path -> lines it may have, with the reason beside it
+LONGEST_LINE = 200  # characters, of what those who carry on read first
 LARGEST = 20  # modules of a folder: what a newcomer takes in at one look
 PRODUCT = ("agent", "tools", "ui")
 HUB_CLIENTS = ("tools/hub", "tools/jobs/remote")
 INSIDE = "agent.sandbox.inside"
+PARTICIPLES = {
+    "found",
+    "said",
+    "told",
+    "kept",
+    "left",
+}  # as a name each says that something was done, and not what it is
+_JS_NAME = re.compile(r"\b(?:function\*?|class)\s+(\w+)")
 _JS_IMPORT = re.compile(r"""(?:^|\s)(?:import|export)\b[^;'"]*?["'](\.[^"']+)["']|\bimport\(["'](\.[^"']+)["']\)""")
 
 
@@ -88,6 +99,13 @@ def test_no_folder_holds_more_modules_than_one_look_takes_in() -> None:
     assert {str(folder.relative_to(ROOT)): size for folder, size in sizes.items() if size > LARGEST} == {}
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """An import for types alone counts, too."""
+    graph = grimp.build_graph(*PRODUCT, cache_dir=None)
+    assert {"agent.session", "tools.hub.hub", "ui.page"} <= graph.modules
+    assert circle({module: graph.find_modules_directly_imported_by(module) for module in graph.modules}) == []
+
+
 def test_the_pages_modules_import_each_other_in_no_circle() -> None:
     imports = {
         str(path.relative_to(ROOT)): {
@@ -123,6 +141,28 @@ def test_only_clients_of_the_hub_import_its_library() -> None:
 def test_no_two_classes_bear_one_name() -> None:
     names = Counter(node.name for path in product(".py") for node in parsed(path) if isinstance(node, ast.ClassDef))
     assert [name for name, times in names.items() if times > 1] == []
+
+
+def test_names_are_nouns_or_say_what_is_done() -> None:
+    """A name may end in such a word, as what is in the past may: UserSaid, cancel_told."""
+    names = {(path.name, path.stem) for path in product(".py", ".js")}
+    for path in product(".py"):
+        for node in parsed(path):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                names.add((path.name, node.name))
+    for path in product(".js"):
+        names |= {(path.name, name) for name in _JS_NAME.findall(path.read_text("utf-8"))}
+    first = re.compile(r"_*([A-Z]?[a-z]+)")
+    assert {
+        (module, name)
+        for module, name in names
+        if (word := first.match(name)) is not None and word[1].lower() in PARTICIPLES
+    } == set()
+
+
+def test_the_lines_for_those_who_carry_on_are_short_enough_to_be_read() -> None:
+    lines = (ROOT / "AGENTS.md").read_text("utf-8").splitlines()
+    assert [number for number, line in enumerate(lines, start=1) if len(line) >= LONGEST_LINE] == []
 
 
 def test_nothing_committed_names_a_package_index_or_a_machine() -> None:

@@ -55,13 +55,13 @@ class ModelRoutes:
             await self._door.open(session, asker)
         menu, owner = self._menu, asker.owner
         if request.query_params.get("part") == "current":
-            current = await _told(menu.now, owner, session)
+            current = await _outcome(menu.now, owner, session)
             return JSONResponse({"current": _or(current, None)}, headers=_UNKEPT)
         listed, own, payers, current = await asyncio.gather(
-            _told(menu.listed),
-            _told(menu.servers, asker.own_machine),
-            _told(menu.who_pays, owner),
-            _told(menu.now, owner, session),
+            _outcome(menu.listed),
+            _outcome(menu.servers, asker.own_machine),
+            _outcome(menu.who_pays, owner),
+            _outcome(menu.now, owner, session),
         )
         troubles = [f"{one.message} {one.hint}".strip() for one in (listed, payers) if isinstance(one, Problem)]
         answer = _or(listed, {"presets": [], "models": [], "trouble": ""})
@@ -86,7 +86,7 @@ class ModelRoutes:
         return JSONResponse(chosen)
 
 
-async def _told(ask: Callable[..., T], *args: object) -> T | Problem:
+async def _outcome(ask: Callable[..., T], *args: object) -> T | Problem:
     try:
         return await run_in_threadpool(ask, *args)
     except Problem as problem:

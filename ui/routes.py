@@ -156,16 +156,18 @@ class _Api:
                 check_origin(request, self._login.hosts)
                 return await endpoint(request)
             except Refusal as refusal:
-                return _told(refusal, refusal.status)
+                return _refusal(refusal, refusal.status)
             except NotLetIn as problem:
-                return _told(problem, 403)
+                return _refusal(problem, 403)
             except Problem as problem:
-                return _told(problem, 400)
+                return _refusal(problem, 400)
             except ClientDisconnect:
                 return Response(status_code=400)
             except Exception:
                 log.exception("%s %s failed", request.method, request.url.path)
-                return _told(Problem("Something went wrong on the server.", "Try again; its log has the details."), 500)
+                return _refusal(
+                    Problem("Something went wrong on the server.", "Try again; its log has the details."), 500
+                )
 
         return answer
 
@@ -318,7 +320,7 @@ async def _asset(request: Request) -> Response:
     return asset(request.path_params["version"], request.path_params["name"])
 
 
-def _told(problem: Problem, status: int) -> Response:
+def _refusal(problem: Problem, status: int) -> Response:
     return JSONResponse(
         {"message": problem.message, "hint": problem.hint}, status, headers={"cache-control": "no-store"}
     )

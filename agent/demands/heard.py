@@ -93,10 +93,10 @@ _WITH_METHOD = re.compile(
 )
 
 
-def found(said: str) -> tuple[Demand, ...]:
+def demands_in(text: str) -> tuple[Demand, ...]:
     """The demands in one message of the user, in the order of the text, each once."""
     demands: dict[Demand, None] = {}
-    for sentence in sentences(said):
+    for sentence in sentences(text):
         if sentence.rstrip().endswith("?") and not POLITE.match(sentence):
             continue
         for part in (_names, _methods, money, licences, privacy):

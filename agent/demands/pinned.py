@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 
 from agent.demands.clauses import LONGEST_TEXT
-from agent.demands.heard import found, names_in
+from agent.demands.heard import demands_in, names_in
 from agent.demands.heard_terms import amount_in, licence_in
 from agent.demands.rules import after_rewinding, folded, made_by, merged
 from agent.events import ApprovalAnswered, DemandsSet, Entry, Event, Rewound, UserSaid
@@ -40,7 +40,7 @@ class Pinned:
         """Pin what the user's own words demand."""
         text = said if isinstance(said, str) else f"{said.text}\n{said.reason}"
         with self._lock:
-            self._put(merged(self._demands, found(text))[:MOST], "app")
+            self._put(merged(self._demands, demands_in(text))[:MOST], "app")
 
     def agreed(self, request: Request) -> None:
         """What the user agreed to may load later what it makes."""
@@ -49,7 +49,7 @@ class Pinned:
     def pin(self, demand: Demand) -> None:
         """Pin for the agent. Raises Problem unless the user's own words say so, and what is pinned stays as strict as it was."""
         with self._lock:
-            said = self._said()
+            said = self._user_texts()
             if len(_flat(demand.text)) < _SHORTEST or not any(_flat(demand.text) in text for text in said):
                 raise Problem(
                     f"The user never wrote {demand.text[:80]!r}.",
@@ -70,7 +70,7 @@ class Pinned:
         for demand in demands:
             if not demand.text.strip() or len(demand.text) > LONGEST_TEXT or len(demand.value) > LONGEST_TEXT:
                 raise Problem("A demand needs words.", f"Write it in 1 to {LONGEST_TEXT} characters.")
-            read = found(demand.text) if demand.about == "other" and demand not in self._demands else ()
+            read = demands_in(demand.text) if demand.about == "other" and demand not in self._demands else ()
             listed += [one for one in read or (demand,) if one not in listed]
         with self._lock:
             self._put(tuple(listed), "user")
@@ -90,7 +90,7 @@ class Pinned:
             self._emit(DemandsSet.model_validate({"demands": demands, "by": by}))
             self._demands = demands
 
-    def _said(self) -> list[str]:
+    def _user_texts(self) -> list[str]:
         """The user's messages and answers that stand."""
         texts = []
         for entry in standing(self._entries()):

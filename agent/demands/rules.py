@@ -1,6 +1,6 @@
 """What the user demanded or forbade, kept as data: joined, told to the model, and held against what is asked for. Pure.
 
-`wording.found` finds it in the user's words. A must of one kind allows what it names and nothing else of that kind;
+`heard.demands_in` finds it in the user's words. A must of one kind allows what it names and nothing else of that kind;
 several of them allow all that they name. The later word wins, and only the user's own.
 """
 
@@ -10,12 +10,11 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 
-from agent.demands.heard import found
 from agent.demands.script import ScriptFacts, read_script, strings
 from agent.events import DemandsSet, Entry
 from tools.cards import Demand, Request, Spend
 
-__all__ = ["ASK", "after_rewinding", "folded", "found", "made_by", "merged", "pinned_budget", "violations"]
+__all__ = ["ASK", "after_rewinding", "folded", "made_by", "merged", "pinned_budget", "violations"]
 
 ASK = (
     "Do not put something else in its place, and do not look for a way around. Ask the user with ask_user; "
@@ -205,14 +204,14 @@ def _of_privacy(demands: list[Demand], script: ScriptFacts, request: Request) ->
         said = f"and the user said “{demand.text}”."
         if (demand.value == "publish" and demand.rule == "must_not") or demand.value == "local":
             broken += [f"It publishes by {call}, {said}" for call, _ in script.published[:1]]
-        elif demand.value == "private" and script.published and not _kept_private(script):
+        elif demand.value == "private" and script.published and not _is_private(script):
             broken.append(f"It publishes by {script.published[0][0]} and does not say private=True, {said}")
         if demand.value == "local" and isinstance(request, Spend) and request.place.away:
             broken.append(f"It would run on {request.where}, away from this machine, {said}")
     return broken
 
 
-def _kept_private(script: ScriptFacts) -> bool:
+def _is_private(script: ScriptFacts) -> bool:
     """One place says that the repository is private, and none that it is not."""
     said = [private for _, private in script.published if private is not None]
     return bool(said) and all(said)

@@ -12,7 +12,7 @@ from agent.jobs.forecast import Terms
 from agent.jobs.sources import POSITIONS, Source, Sources
 from agent.jobs.watchdog import Alarm, LossWatch
 from tools.cards import Spend
-from tools.jobs.metrics import Alert, Found, MetricReader, Point
+from tools.jobs.metrics import Alert, MetricReader, Point, Readings
 from tools.jobs.noise import marked
 
 FORECAST_SECONDS = 10.0  # between two forecasts that are told
@@ -39,7 +39,7 @@ class JobWatch:
         with self._lock:
             found, noise = self._read(text, last)
             told = self.sources.raised("log", found.alerts)
-            points, events = self._found("log", found, elapsed)
+            points, events = self._take("log", found, elapsed)
             logged = JobLogged(job=self._job, offset=offset, text=text, points=points, noise=noise)
             return [*([logged] if text or points else []), *told, *events]
 
@@ -51,10 +51,10 @@ class JobWatch:
             told = self.sources.raised("trackio", alerts)
             if not points:
                 return (), [*told]
-            new, events = self._found("trackio", Found(tuple(points)), elapsed)
+            new, events = self._take("trackio", Readings(tuple(points)), elapsed)
             return new, [*told, *events]
 
-    def _read(self, text: str, last: bool) -> tuple[Found, tuple[tuple[int, int, str], ...]]:
+    def _read(self, text: str, last: bool) -> tuple[Readings, tuple[tuple[int, int, str], ...]]:
         whole, end, rest = (self._rest + text).rpartition("\n")
         lines = whole + end
         if last or len(rest) > LONGEST_LINE:
@@ -62,7 +62,7 @@ class JobWatch:
         self._rest = rest
         return self._reader.read(lines), marked(whole) if end else ()
 
-    def _found(self, source: Source, found: Found, elapsed: float) -> tuple[tuple[Point, ...], list[Event]]:
+    def _take(self, source: Source, found: Readings, elapsed: float) -> tuple[tuple[Point, ...], list[Event]]:
         points = seen = self.sources.points(source, found.points)
         progress = found.progress
         if not self.sources.leads(source, points, moved=progress is not None and progress.unit == "step"):
@@ -89,10 +89,10 @@ class JobWatch:
                     began = entry.at
                 case JobLogged(job=self._job, text=text) if began is not None:
                     found, _ = self._read(text, last=False)
-                    self._found("log", found, entry.at - began)
+                    self._take("log", found, entry.at - began)
                     lost += found.alerts  # those that were told are known by their own entries
                 case JobMeasured(job=self._job, points=points) if began is not None:
-                    self._found("trackio", Found(points), entry.at - began)
+                    self._take("trackio", Readings(points), entry.at - began)
                 case JobAlerted(job=self._job) as alerted:
                     self.sources.alerts.append(alerted)
                 case JobForecast(job=self._job) as told if began is not None:

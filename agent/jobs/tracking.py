@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from agent.events import Event
 from agent.job_events import JobAlerted, JobMeasured, JobTracked
 from agent.jobs.job import SessionJob
-from tools.jobs.tracking import Told, Tracker
+from tools.jobs.tracking import Tracker, TrackerReport
 from tools.problem import Problem
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def _follow(
         except Problem as problem:
             failures += 1
             note = f"The dashboard cannot be had at the moment: {problem}" if failures == FAILURES else ""
-            told = Told(mark=job.mark, note=note)
+            told = TrackerReport(mark=job.mark, note=note)
         except Exception:
             log.exception("the tracking of job %s", job.job)
             return
@@ -62,7 +62,7 @@ def _follow(
         (closing if over else job.done).wait(pause)
 
 
-def _events(job: SessionJob, told: Told, page: str, over: bool) -> list[Event]:
+def _events(job: SessionJob, told: TrackerReport, page: str, over: bool) -> list[Event]:
     """page: where it can be looked at, once there is such a place. over: no alarm is of use any more."""
     events: list[Event] = []
     now = JobTracked(job=job.job, url="" if told.over else page, note="" if told.up else told.note)

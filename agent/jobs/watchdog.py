@@ -15,7 +15,7 @@ from statistics import fmean, median
 from typing import Literal
 
 from agent.jobs.forecast import FEWEST, Forecast, Terms, forecast
-from tools.jobs.metrics import Found, Point
+from tools.jobs.metrics import Point, Readings
 
 Rule = Literal["nan", "divergence", "no_progress", "hang", "overrun"]
 RULES: tuple[Rule, ...] = ("nan", "divergence", "no_progress", "hang", "overrun")
@@ -122,7 +122,7 @@ class LossWatch:
     def step(self) -> float | None:
         return self._marks[-1][1] if self._marks else None
 
-    def read(self, elapsed: float, found: Found) -> tuple[Alarm, ...]:
+    def read(self, elapsed: float, found: Readings) -> tuple[Alarm, ...]:
         """Some lines of the log, at the time they came; also when nothing was found in them."""
         self._heard(elapsed)
         alarms: list[Alarm] = []

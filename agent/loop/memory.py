@@ -126,10 +126,10 @@ class Made:
             case _:
                 pass
 
-    def told_names(self) -> tuple[str, ...]:
+    def recent_names(self) -> tuple[str, ...]:
         return tuple(name[:LONGEST_NAME] for name in tuple(self.names)[-MOST_NAMED:])
 
-    def told_jobs(self) -> tuple[str, ...]:
+    def job_lines(self) -> tuple[str, ...]:
         """Open jobs, all of them, after the newest that are over."""
         over = [words for job, words in self.jobs.items() if job not in self.open_jobs]
         going_on = [f"{words}: STILL OPEN" for job, words in self.jobs.items() if job in self.open_jobs]
@@ -241,8 +241,8 @@ class Talk:
             words=tuple(words),
             demands=self.demands,
             plan=self.plan,
-            made=self.made.told_names(),
-            jobs=self.made.told_jobs(),
+            made=self.made.recent_names(),
+            jobs=self.made.job_lines(),
         )
         return [kept, *self.steps[end:]]
 
@@ -317,7 +317,7 @@ class Memory:
             self._seq = entry.seq
             if isinstance(entry.event, Rewound):
                 self._taken_back.append((entry.event.seq, entry.seq))
-                self.past.talk = self._told_anew(entry.seq)
+                self.past.talk = self._replay(entry.seq)
                 self.past.talk.steps += self._note(entry.event.seq, entry.seq)
                 continue
             self.past.take(entry)
@@ -325,7 +325,7 @@ class Memory:
             self.past.talk.take(entry)
         return self.past
 
-    def _told_anew(self, before: int) -> Talk:
+    def _replay(self, before: int) -> Talk:
         talk = Talk()
         for entry in self._read(0):
             if entry.seq >= before:

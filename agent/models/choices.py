@@ -53,7 +53,7 @@ class Choices:
         if not url:
             return own_servers.find(on_space=self._settings.on_space, ports=self._ports)
         model, key = self._settings.model_id or DEFAULT_MODEL, self._settings.model_api_key
-        window = self._kept(self._windows, model, lambda: own_servers.window_of(url, model, key))
+        window = self._cached(self._windows, model, lambda: own_servers.window_of(url, model, key))
         return (Offer(urlsplit(url).netloc.rpartition("@")[2], url, (OwnModel(model, window),)),)
 
     def payers(self, owner: str) -> Sequence[Payer]:
@@ -63,7 +63,7 @@ class Choices:
             return ()
         mark = hashlib.sha256(token.encode()).hexdigest()
         hub = self._settings.places.hf_endpoint
-        return self._kept(self._payers, mark, lambda: payers(Hub(token, hub).account()))
+        return self._cached(self._payers, mark, lambda: payers(Hub(token, hub).account()))
 
     def default(self) -> Selection:
         """What a new session thinks with: the set server, MODEL_ID, or the first preset that is to be had."""
@@ -83,7 +83,7 @@ class Choices:
         able = self.payers(owner) if bill_to else ()
         return select(model, base_url, bill_to, catalogue=self.catalogue, offers=offers, payers=able)
 
-    def _kept(self, kept: dict[str, tuple[float, T]], key: str, ask: Callable[[], T]) -> T:
+    def _cached(self, kept: dict[str, tuple[float, T]], key: str, ask: Callable[[], T]) -> T:
         now = self._clock()
         with self._lock:
             known = kept.get(key)

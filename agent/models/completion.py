@@ -42,7 +42,7 @@ class Completion:
             self.finish_reason = choice["finish_reason"] or self.finish_reason
         said = choice.get("delta") or choice.get("message")
         if isinstance(said, dict):
-            for delta in _said(said):
+            for delta in _pieces(said):
                 self._grow(delta.text)
                 yield delta
             self._take_calls(said.get("tool_calls"))
@@ -80,7 +80,7 @@ class Completion:
             raise ReplyTooLong
 
 
-def _said(message: dict[str, Any]) -> Iterator[Text | Reasoning]:
+def _pieces(message: dict[str, Any]) -> Iterator[Text | Reasoning]:
     # Providers that fill two of these fields say the same in both.
     thought = next((t for key in ("reasoning_content", "reasoning", "thinking") if (t := _plain(message.get(key)))), "")
     if thought:

@@ -108,7 +108,7 @@ class Picker:
             Offer(f"Inside this app, {offer.device}. {offer.speed}", EMBEDDED, (OwnModel(offer.name, offer.window),)),
         )
 
-    def kept(self, owner: str, chosen: ModelChosen) -> ModelChosen:
+    def keep(self, owner: str, chosen: ModelChosen) -> ModelChosen:
         """What a session goes on with: the same, unless it was the default and that is another now, or it is gone."""
         settings = self._settings
         on_router = chosen.base_url == settings.places.router_url

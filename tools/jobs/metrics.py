@@ -82,7 +82,7 @@ class Alert:
 
 
 @dataclass(frozen=True)
-class Found:
+class Readings:
     """What some lines hold. progress: the newest known, None before any."""
 
     points: tuple[Point, ...]
@@ -108,7 +108,7 @@ class MetricReader:
         self._total: float | None = None
         self._moved = False
 
-    def read(self, text: str) -> Found:
+    def read(self, text: str) -> Readings:
         self._moved = False
         points: list[Point] = []
         alerts: list[Alert] = []
@@ -126,7 +126,7 @@ class MetricReader:
             if self._total:
                 at["total_steps"] = self._total
             points.append(at)
-        return Found(tuple(points), self.progress, tuple(alerts))
+        return Readings(tuple(points), self.progress, tuple(alerts))
 
     @property
     def progress(self) -> Progress | None:
@@ -253,7 +253,7 @@ def _values(line: str) -> Iterator[tuple[str, float]]:
             return
     for part, name, number in _PAIR.findall(line):
         whole = f"{part}_{name}".lower() if part else name.lower()
-        if _told(whole):
+        if _is_measure(whole):
             yield whole, float(number)
 
 
@@ -298,5 +298,5 @@ def _gpu(rows: object) -> list[tuple[str, float]]:
     ]
 
 
-def _told(name: str) -> bool:
+def _is_measure(name: str) -> bool:
     return name in POSITIONS or name in _BESIDE or name in TOTALS or _MEASURE.search(name) is not None

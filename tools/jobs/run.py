@@ -8,7 +8,7 @@ from tools.cards import FileMade
 from tools.desk import Contract, Desk, view_of
 from tools.jobs.outputs import listed
 from tools.jobs.request import JobDraft, place_for, request_of
-from tools.jobs.watch import told_alerts
+from tools.jobs.watch import alert_rows
 
 LOG_TAIL = 4_000  # characters
 
@@ -93,7 +93,7 @@ def _ended(desk: Desk, contract: Contract, script: str) -> dict[str, Any]:
         file = desk.folder / path
         if file.is_file() and not file.is_symlink():
             desk.show(FileMade(path=path, bytes=file.stat().st_size, job=end.job))
-    alerts = told_alerts(desk.jobs.state(end.job)) if desk.jobs and contract.request.track else []
+    alerts = alert_rows(desk.jobs.state(end.job)) if desk.jobs and contract.request.track else []
     return {
         "job": end.job,
         "status": end.status,

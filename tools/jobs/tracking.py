@@ -79,7 +79,7 @@ def volume(label: str, spec: Spend) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Told:
+class TrackerReport:
     """What was read. mark: where the next reading begins. up: it was answered, so nothing that lay there is missing.
 
     url: where people look at it; note: why they cannot, in a sentence. Both are "" when there is nothing new to say.
@@ -103,7 +103,7 @@ class Tracker(Protocol):
     flush: float
     """Seconds after a job's end until all that it told can be read."""
 
-    def read(self, mark: str) -> Told:
+    def read(self, mark: str) -> TrackerReport:
         """What was told after the mark; "" is the start. Raises Problem when it cannot be had at the moment."""
         ...
 
@@ -154,7 +154,9 @@ def alert(record: Mapping[str, Any], hide: Callable[[str], str]) -> Alert | None
     return Alert(level, hide(said[: 4 * LONGEST])[:LONGEST], step if whole else None)  # type: ignore[arg-type]
 
 
-def told(logged: Iterable[tuple[Any, Any, Any]], alerts: Iterable[Any], mark: str, hide: Callable[[str], str]) -> Told:
+def report_of(
+    logged: Iterable[tuple[Any, Any, Any]], alerts: Iterable[Any], mark: str, hide: Callable[[str], str]
+) -> TrackerReport:
     """Records of Trackio, in any order, as what they tell. logged: (time stamp, step, values) of each trackio.log.
 
     All of a file carry the moment it was written, and a run writes one after the other, so the newest is the mark.
@@ -167,7 +169,7 @@ def told(logged: Iterable[tuple[Any, Any, Any]], alerts: Iterable[Any], mark: st
     found.sort(key=lambda one: one[0])
     records = sorted((one for one in alerts if isinstance(one, dict)), key=lambda one: str(one.get("timestamp")))
     said = [alert(record, hide) for record in records]  # a dashboard tells the newest first
-    return Told(
+    return TrackerReport(
         tuple(one for _, one in found if one),
         tuple(one for one in said if one is not None),
         found[-1][0] if found else mark,
@@ -187,12 +189,12 @@ class Inbox:
         self._known: set[str] = set()  # files that were read
         self._began: str | None = None  # the mark of the first reading: what came before was told
 
-    def read(self, mark: str) -> Told:
+    def read(self, mark: str) -> TrackerReport:
         self._began = mark if self._began is None else self._began
         since = time.monotonic()
         records, all_read = self._records()
         logged = ((one.get("timestamp"), one.get("step"), one.get("metrics")) for one in records if _is(one, "metric"))
-        found = told(logged, (one for one in records if _is(one, "alert")), self._began, self._hide)
+        found = report_of(logged, (one for one in records if _is(one, "alert")), self._began, self._hide)
         self.pause = max(PAUSE, SHARE * (time.monotonic() - since))
         return replace(found, mark=max(mark, found.mark), up=all_read)
 

@@ -23,12 +23,12 @@ def job_status(desk: Desk, job: str) -> dict[str, Any]:
     Returns: A dict: job, title, where, status, seconds, message, url, at_most_usd, cost_usd (None until settled),
         billed_usd (None until known), note, dashboard, alerts (a list of level, text, step: what the script raised).
     """
-    return _told(view_of(desk).state(job))
+    return _facts(view_of(desk).state(job))
 
 
 def jobs_list(desk: Desk) -> list[dict[str, Any]]:
     """All jobs and sandboxes of this conversation, as job_status tells them."""
-    return [_told(row) for row in view_of(desk).list()]
+    return [_facts(row) for row in view_of(desk).list()]
 
 
 def job_logs(desk: Desk, job: str, grep: str = "", around: int = 0, tail: int = 50) -> str:
@@ -85,7 +85,7 @@ def job_metrics(desk: Desk, job: str) -> dict[str, Any]:
     return {
         "points": shown,
         "count": len(points),
-        "alerts": told_alerts(view.state(job)),
+        "alerts": alert_rows(view.state(job)),
         "now": view.metrics(job),
     }
 
@@ -98,7 +98,7 @@ def job_wait(desk: Desk, job: str, most: str = "10m") -> dict[str, Any]:
         desk.sleep(min(0.25, left))
         left -= 0.25
     row = view.state(job)
-    return _told(row) | {"log": job_logs(desk, job, tail=20), "outputs_files": listed(row.left)}
+    return _facts(row) | {"log": job_logs(desk, job, tail=20), "outputs_files": listed(row.left)}
 
 
 def job_cancel(desk: Desk, job: str) -> dict[str, Any]:
@@ -110,15 +110,15 @@ def job_cancel(desk: Desk, job: str) -> dict[str, Any]:
             if view.wait(job, 0.0):
                 break
             desk.sleep(0.25)
-    return _told(view.state(job))
+    return _facts(view.state(job))
 
 
-def told_alerts(row: JobRow) -> list[dict[str, Any]]:
+def alert_rows(row: JobRow) -> list[dict[str, Any]]:
     """The last of what a script raised, as data."""
     return [asdict(alert) for alert in row.alerts[-ALERTS:]]
 
 
-def _told(row: JobRow) -> dict[str, Any]:
+def _facts(row: JobRow) -> dict[str, Any]:
     cost, billed = row.cost_micro_usd, row.billed_micro_usd
     told = {
         "job": row.job,
@@ -135,6 +135,6 @@ def _told(row: JobRow) -> dict[str, Any]:
         "billed_usd": None if billed is None else billed / 1e6,
         "note": row.note,
         "dashboard": row.dashboard,
-        "alerts": told_alerts(row),
+        "alerts": alert_rows(row),
     }
     return {name: value for name, value in told.items() if value not in ("", []) or name == "message"}

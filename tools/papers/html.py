@@ -261,8 +261,8 @@ class _ArticleReader:
         if "ltx_tag_item" in classes:
             if not re.search(r"\w", text):
                 return  # another kind of bullet
-            if self._said() and self._said()[-1] == _BULLET:
-                self._said().pop()
+            if self._open_text() and self._open_text()[-1] == _BULLET:
+                self._open_text().pop()
             self._say(f"{text} {_GLUE}")
         elif classes & {"ltx_tag_equation", "ltx_tag_equationgroup"} or self._in_title():
             self._number = text
@@ -332,12 +332,12 @@ class _ArticleReader:
 
     # --- text -------------------------------------------------------------------------------------
 
-    def _said(self) -> list[str]:
+    def _open_text(self) -> list[str]:
         return self._texts[-1] if self._texts else (self._inside[-1] if self._inside else self._front).text
 
     def _say(self, text: str) -> None:
         if not self._unread and (self._inside or self._texts):
-            self._said().append(text)
+            self._open_text().append(text)
 
 
 def _tidy(pieces: list[str]) -> str:

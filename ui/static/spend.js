@@ -106,7 +106,7 @@ function tracks({ track, dashboard }) {
 }
 
 /** Rows of facts, without what the user may change. */
-export function told(request) {
+export function terms(request) {
   const { place } = request;
   return [
     ["runs on", where(request)],

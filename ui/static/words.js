@@ -3,7 +3,7 @@
 const KEPT = 200_000; // characters of output, log or talk that are kept for the eye, the newest
 
 /** The end of a text that grows, cut at a line. */
-export function kept(text) {
+export function newest(text) {
   if (text.length <= KEPT) return text;
   const tail = text.slice(-KEPT / 2);
   return `…\n${tail.slice(tail.indexOf("\n") + 1)}`;

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from agent.consent.policy import judge
 from agent.demands.clauses import LONGEST_HEARD
-from agent.demands.rules import after_rewinding, found, merged, violations
+from agent.demands.heard import demands_in
+from agent.demands.rules import after_rewinding, merged, violations
 from agent.demands.script import LONGEST, read_script
 from agent.events import DemandsSet, Entry
 from agent.loop.memory import demands_text
@@ -20,7 +21,7 @@ QWEN, LLAMA = "Qwen/Qwen3-8B", "meta-llama/Llama-3.1-8B"
 
 
 def heard(text: str) -> list[tuple[str, str, str]]:
-    return [(one.about, one.rule, one.value) for one in found(text)]
+    return [(one.about, one.rule, one.value) for one in demands_in(text)]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def heard(text: str) -> list[tuple[str, str, str]]:
 )  # fmt: skip
 def test_a_demand_is_heard(said: str, demands: list[tuple[str, str, str]]) -> None:
     assert heard(said) == demands
-    assert all(one.text in said for one in found(said))  # verbatim
+    assert all(one.text in said for one in demands_in(said))  # verbatim
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_a_condition_is_pinned_in_words_and_checked_by_nobody() -> None:
 
 @given(st.text(max_size=2_000) | st.text("use notraindLA$3/.,`'\"-> \n", max_size=500))
 def test_hearing_never_fails_and_never_invents(text: str) -> None:
-    for demand in found(text):
+    for demand in demands_in(text):
         assert demand.text in text
         assert demand.text.strip()
 
@@ -132,23 +133,23 @@ def test_hearing_never_fails_and_never_invents(text: str) -> None:
     ["use " + "a/a, " * 20_000, "not " * 25_000, "a-" * 50_000, "use Qwen" + " 1" * 50_000, "$" + "1" * 90_000, "`" * 100_000, "\n" * 100_000, " " * 100_000 + "x", "don't use the a " * 6_000],
 )  # fmt: skip
 def test_a_hostile_message_is_heard_like_any_other(hostile: str) -> None:
-    assert len(found(hostile)) < 400  # and the test's time limit holds
+    assert len(demands_in(hostile)) < 400  # and the test's time limit holds
 
 
 def test_the_later_word_of_the_user_wins() -> None:
-    first = found(f"Use {QWEN} for under $3 with LoRA")
-    assert [d.value for d in merged(first, found("Max. $5")) if d.about == "budget"] == ["5000000"]
-    other = merged(first, found(f"Use {LLAMA} instead"))
+    first = demands_in(f"Use {QWEN} for under $3 with LoRA")
+    assert [d.value for d in merged(first, demands_in("Max. $5")) if d.about == "budget"] == ["5000000"]
+    other = merged(first, demands_in(f"Use {LLAMA} instead"))
     assert [d.value for d in other if d.about == "base_model"] == [LLAMA]
-    both = merged(first, found(f"Also use {LLAMA}"))
+    both = merged(first, demands_in(f"Also use {LLAMA}"))
     assert [d.value for d in both if d.about == "base_model"] == [QWEN, LLAMA]
-    without = merged(first, found(f"Don't use {QWEN}"))
+    without = merged(first, demands_in(f"Don't use {QWEN}"))
     assert [(d.rule, d.value) for d in without if d.about == "base_model"] == [("must_not", QWEN)]
     assert merged(first, first) == first
 
 
 def test_the_words_stand_in_the_prompt_as_they_were_said() -> None:
-    demands = found(f"Use {QWEN}, under $3, do not publish it")
+    demands = demands_in(f"Use {QWEN}, under $3, do not publish it")
     assert len(demands) == 3
     assert all(demand.text in demands_text(demands) for demand in demands)
 
@@ -190,7 +191,7 @@ def load(model: str) -> str:
     ],
 )
 def test_another_model_than_demanded_is_seen_however_it_is_written(script: str) -> None:
-    assert violations(found(f"Use {QWEN}"), spend(script)) != []
+    assert violations(demands_in(f"Use {QWEN}"), spend(script)) != []
 
 
 @pytest.mark.parametrize(
@@ -209,38 +210,38 @@ def test_another_model_than_demanded_is_seen_however_it_is_written(script: str) 
     ],
 )  # fmt: skip
 def test_what_was_demanded_may_run(script: str) -> None:
-    assert violations(found(f"Use {QWEN}"), spend(script, env={"MODEL": QWEN})) == []
+    assert violations(demands_in(f"Use {QWEN}"), spend(script, env={"MODEL": QWEN})) == []
 
 
 def test_the_environment_is_read_too() -> None:
     script = "import os\n" + load("os.environ['MODEL']")
-    assert violations(found(f"Use {QWEN}"), spend(script, env={"MODEL": LLAMA}))
+    assert violations(demands_in(f"Use {QWEN}"), spend(script, env={"MODEL": LLAMA}))
 
 
 def test_a_bare_name_means_every_owner_and_variant_but_no_other_size() -> None:
-    demands = found("Fine-tune Qwen3-8B")
+    demands = demands_in("Fine-tune Qwen3-8B")
     assert violations(demands, spend(load("'unsloth/Qwen3-8B-Base'"))) == []
     assert violations(demands, spend(load("'Qwen/Qwen3-0.6B'")))
 
 
 def test_what_the_session_made_itself_may_be_loaded() -> None:
     script = load("'ada/qwen-pets'")
-    assert violations(found(f"Use {QWEN}"), spend(script))
-    assert violations(found(f"Use {QWEN}"), spend(script), made={"ada/qwen-pets"}) == []
+    assert violations(demands_in(f"Use {QWEN}"), spend(script))
+    assert violations(demands_in(f"Use {QWEN}"), spend(script), made={"ada/qwen-pets"}) == []
 
 
 def test_what_was_forbidden_is_seen_anywhere() -> None:
-    demands = found(f"Don't use {LLAMA}.")
+    demands = demands_in(f"Don't use {LLAMA}.")
     assert violations(demands, spend(f"JUDGE = '{LLAMA}'"))
     assert violations(demands, spend("x = 1", env={"JUDGE": LLAMA}))
     assert violations(demands, spend(f"# never {LLAMA}\nx = 1")) == []
     assert violations(demands, spend(load(f"'{LLAMA}-Instruct'"))) == []
-    assert violations(found("No Llama"), spend(load(f"'{LLAMA}-Instruct'")))
-    assert violations(found("No Llama"), spend("x = 'drama/llamado'")) == []
+    assert violations(demands_in("No Llama"), spend(load(f"'{LLAMA}-Instruct'")))
+    assert violations(demands_in("No Llama"), spend("x = 'drama/llamado'")) == []
 
 
 def test_another_dataset_is_seen() -> None:
-    demands = found("Train it on stanfordnlp/imdb")
+    demands = demands_in("Train it on stanfordnlp/imdb")
     assert violations(demands, spend("load_dataset('stanfordnlp/imdb', split='train')")) == []
     assert violations(demands, spend("load_dataset('csv', data_files='uploads/x.csv')")) == []
     assert "fancyzhx/ag_news" in violations(demands, spend("load_dataset('fancyzhx/ag_news')"))[0]
@@ -265,18 +266,18 @@ def test_another_dataset_is_seen() -> None:
     ],
 )  # fmt: skip
 def test_method_privacy_and_licence_are_held(said: str, broken: str, kept: str) -> None:
-    assert violations(found(said), spend(broken)) != []
-    assert violations(found(said), spend(kept)) == []
+    assert violations(demands_in(said), spend(broken)) != []
+    assert violations(demands_in(said), spend(kept)) == []
 
 
 def test_local_data_stays_on_this_machine() -> None:
-    demands = found("Keep the data local")
+    demands = demands_in("Keep the data local")
     assert violations(demands, spend("x = 1", where="jobs"))
     assert violations(demands, spend("x = 1", where="here", price=0)) == []
 
 
 def test_the_budget_of_the_user_counts_what_is_spent_and_held_already() -> None:
-    demands = found("at most $3")
+    demands = demands_in("at most $3")
     assert violations(demands, spend("x", seconds=3 * 3600)) == []
     assert violations(demands, spend("x", seconds=3 * 3600), committed_micro_usd=1)
     rich = Ledger(compute=Account(limit=100_000_000, spent=2_500_000))
@@ -288,8 +289,8 @@ def test_the_budget_of_the_user_counts_what_is_spent_and_held_already() -> None:
 
 def test_a_known_licence_of_what_is_loaded_counts() -> None:
     script = load(f"'{LLAMA}'")
-    assert violations(found("Only Apache-2.0"), spend(script), licences={LLAMA: "llama3.1"})
-    assert violations(found("Only Apache-2.0"), spend(script), licences={LLAMA: "apache-2.0"}) == []
+    assert violations(demands_in("Only Apache-2.0"), spend(script), licences={LLAMA: "llama3.1"})
+    assert violations(demands_in("Only Apache-2.0"), spend(script), licences={LLAMA: "apache-2.0"}) == []
 
 
 @given(st.text(max_size=300) | st.text("abc/'\"()=+{}f:\n load_dataset", max_size=300))
@@ -327,12 +328,16 @@ def test_a_demand_in_a_long_message_is_heard_at_its_beginning_and_its_end_and_ne
 
 def test_deep_nesting_is_read_as_unreadable_and_not_to_the_end() -> None:
     deep = load("(" * 150 + "'a'" + "+'b')" * 150)
-    assert violations(found(f"Use {QWEN}"), spend(deep))
-    assert isinstance(violations(found(f"Use {QWEN}"), spend("x = " + "-" * 50_000 + "1")), list)
+    assert violations(demands_in(f"Use {QWEN}"), spend(deep))
+    assert isinstance(violations(demands_in(f"Use {QWEN}"), spend("x = " + "-" * 50_000 + "1")), list)
 
 
 def test_taking_words_back_takes_their_demands_back_and_no_others() -> None:
-    said, later, own = found("Use DPO")[0], found("Max. $3")[0], Demand(about="other", rule="must", text="be kind")
+    said, later, own = (
+        demands_in("Use DPO")[0],
+        demands_in("Max. $3")[0],
+        Demand(about="other", rule="must", text="be kind"),
+    )
     events = [
         DemandsSet(demands=(said,), by="app"),
         DemandsSet(demands=(said, later), by="app"),

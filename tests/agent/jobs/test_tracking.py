@@ -33,7 +33,7 @@ from tools.cards import Spend
 from tools.jobs.here.jobs import LocalJobs
 from tools.jobs.metrics import Alert, Point
 from tools.jobs.remote.launch import submissions
-from tools.jobs.tracking import Told, run_name
+from tools.jobs.tracking import TrackerReport, run_name
 from tools.problem import Problem
 
 SPACE = "ada/ml-intern-trackio-pets"
@@ -421,4 +421,4 @@ def test_an_alert_of_several_lines_is_known_by_its_first() -> None:
 
 
 def test_nothing_new_says_nothing() -> None:
-    assert watch().tracked(Told().points, Told().alerts, 1.0) == ((), [])
+    assert watch().tracked(TrackerReport().points, TrackerReport().alerts, 1.0) == ((), [])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agent.jobs.forecast import Terms
 from agent.jobs.watchdog import SILENCE, STARTING, Alarm, LossWatch
-from tools.jobs.metrics import Found, MetricReader, Point
+from tools.jobs.metrics import MetricReader, Point, Readings
 
 TERMS = Terms(price_micro_usd_per_hour=1_000_000, timeout_seconds=1e6)
 
@@ -21,7 +21,7 @@ def watched(points: Iterable[Point], total: float | None = 200, terms: Terms = T
     watch = LossWatch(terms, total_steps=total)
     alarms: list[Alarm] = []
     for n, point in enumerate(points, start=1):
-        alarms += watch.read(n * pace, Found((dict([("step", float(n)), *point.items()]),)))
+        alarms += watch.read(n * pace, Readings((dict([("step", float(n)), *point.items()]),)))
     return alarms
 
 
@@ -150,7 +150,7 @@ def test_learning_by_reward_is_not_judged_by_its_loss() -> None:
 def test_silence_is_a_hang_only_beyond_the_rhythm_and_once() -> None:
     watch = LossWatch(TERMS, total_steps=200)
     for n in range(1, 20):
-        assert watch.read(n * 2.0, Found(({"step": float(n), "loss": 1 / n},))) == ()
+        assert watch.read(n * 2.0, Readings(({"step": float(n), "loss": 1 / n},))) == ()
     assert watch.tick(38 + SILENCE) == ()
     told = watch.tick(40 + SILENCE)
     assert [(one.rule, one.step) for one in told] == [("hang", 19.0)]
@@ -161,9 +161,9 @@ def test_silence_is_a_hang_only_beyond_the_rhythm_and_once() -> None:
 def test_a_hang_that_ended_can_be_told_again() -> None:
     watch = LossWatch(TERMS)
     for at in (1.0, 2.0, 3.0):
-        watch.read(at, Found(({"step": at, "loss": 1.0},)))
+        watch.read(at, Readings(({"step": at, "loss": 1.0},)))
     assert [one.rule for one in watch.tick(4 + SILENCE)] == ["hang"]
-    assert watch.read(5 + SILENCE, Found(({"step": 4.0},))) == ()
+    assert watch.read(5 + SILENCE, Readings(({"step": 4.0},))) == ()
     assert [one.rule for one in watch.tick(1e5)] == ["hang"]
 
 
@@ -171,7 +171,7 @@ def test_a_pause_as_long_as_those_before_is_no_hang() -> None:
     watch, at = LossWatch(TERMS), 0.0
     for n in range(1, 61):
         at += 2.0 if n % 20 else 280.0
-        watch.read(at, Found(({"step": float(n), "loss": 1 / n},)))
+        watch.read(at, Readings(({"step": float(n), "loss": 1 / n},)))
     assert watch.tick(at + 1_000) == ()
     assert [one.rule for one in watch.tick(at + 2_000)] == ["hang"]
 
@@ -185,11 +185,11 @@ def test_before_the_first_step_there_is_more_time() -> None:
 def test_lines_without_steps_are_a_hang_in_the_end() -> None:
     watch = LossWatch(TERMS)
     for at in (1.0, 2.0, 3.0):
-        watch.read(at, Found(({"step": at, "loss": 1.0},)))
+        watch.read(at, Readings(({"step": at, "loss": 1.0},)))
     alarms: list[Alarm] = []
     for n in range(200):
         at = 4.0 + n * 10
-        alarms += [*watch.tick(at), *watch.read(at + 1, Found(()))]
+        alarms += [*watch.tick(at), *watch.read(at + 1, Readings(()))]
     assert {one.rule for one in alarms} == {"hang"}
     assert "though the log goes on" in alarms[0].words
     assert len(alarms) == 1
@@ -211,7 +211,7 @@ def test_the_newest_forecast_is_at_hand() -> None:
     watch = LossWatch(TERMS, total_steps=100)
     assert watch.forecast is None
     for n in range(1, 30):
-        watch.read(n * 2.0, Found(({"step": float(n)},)))
+        watch.read(n * 2.0, Readings(({"step": float(n)},)))
     assert watch.forecast is not None
     assert watch.forecast.seconds_low < 142 < watch.forecast.seconds_high
 
@@ -237,5 +237,5 @@ numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 def test_whatever_is_measured_each_rule_speaks_in_plain_words(feed: list[tuple[float, Point]]) -> None:
     watch = LossWatch(TERMS)
     for at, point in feed:
-        for alarm in (*watch.read(at, Found((point,))), *watch.tick(at)):
+        for alarm in (*watch.read(at, Readings((point,))), *watch.tick(at)):
             assert alarm.words.endswith(".")

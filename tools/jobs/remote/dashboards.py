@@ -12,7 +12,7 @@ from typing import Any
 
 from tools.jobs import tracking
 from tools.jobs.remote.trackio import DashboardHub, Lacking
-from tools.jobs.tracking import Told
+from tools.jobs.tracking import TrackerReport
 from tools.problem import Problem
 
 SIGNED_SECONDS = 240.0  # that a signature is used
@@ -45,7 +45,7 @@ class Dashboard:
         self._signature, self._signed = "", 0.0
         self._noted = ""
 
-    def read(self, mark: str) -> Told:
+    def read(self, mark: str) -> TrackerReport:
         hub = self._hub()
         try:
             if not self._made:
@@ -55,16 +55,16 @@ class Dashboard:
             return self._read(hub, mark)
         except Lacking as problem:
             kept = f"What the job measures is kept in the bucket {self._space}." if not self._why else ""
-            return Told(mark=mark, note=f"There is no live dashboard. {problem} {kept}".strip(), over=True)
+            return TrackerReport(mark=mark, note=f"There is no live dashboard. {problem} {kept}".strip(), over=True)
 
-    def _make(self, hub: DashboardHub, mark: str) -> Told:
+    def _make(self, hub: DashboardHub, mark: str) -> TrackerReport:
         if self._why or not self._mounted():
             raise Lacking(self._why or "Its bucket could not be made when the job was started.")
         hub.keep_space(self._space, self._project)
         self._made = True
-        return Told(mark=mark, url=hub.page(self._space))
+        return TrackerReport(mark=mark, url=hub.page(self._space))
 
-    def _wait(self, hub: DashboardHub, mark: str) -> Told | None:
+    def _wait(self, hub: DashboardHub, mark: str) -> TrackerReport | None:
         """None: it can be asked now."""
         facts = hub.look(self._space)
         if facts is None:
@@ -78,9 +78,9 @@ class Dashboard:
         if facts.stage in BROKEN and facts.stage != self._noted:
             note = f"The dashboard does not run ({facts.stage}); what the job measures is kept in its bucket."
             self._noted = facts.stage
-        return Told(mark=mark, note=note)
+        return TrackerReport(mark=mark, note=note)
 
-    def _read(self, hub: DashboardHub, mark: str) -> Told:
+    def _read(self, hub: DashboardHub, mark: str) -> TrackerReport:
         if time.monotonic() > self._signed:
             self._signature, self._signed = hub.signature(self._space), time.monotonic() + SIGNED_SECONDS
 
@@ -101,4 +101,4 @@ class Dashboard:
             row for one in batches if isinstance(logs := one.get("logs"), list) for row in logs if isinstance(row, dict)
         ]
         logged = ((row.pop("timestamp", None), row.pop("step", None), row) for row in rows)
-        return tracking.told(logged, alerts, mark, self._hide)
+        return tracking.report_of(logged, alerts, mark, self._hide)

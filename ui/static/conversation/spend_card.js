@@ -3,7 +3,7 @@
 import { codeBlock } from "../code.js";
 import { changed, decision, facts, head } from "./decision.js";
 import { el, fold, setText } from "../dom.js";
-import { ALARMS, edited, hold, limit, lines, range, times, told, tooShort, watched, whole } from "../spend.js";
+import { ALARMS, edited, hold, limit, lines, range, times, terms, tooShort, watched, whole } from "../spend.js";
 import { dollars, span } from "../words.js";
 
 const LONGEST = 7 * 24 * 60; // minutes
@@ -26,7 +26,7 @@ export function askSpend(item, page, live) {
   time.input.addEventListener("input", reckon);
   live.push(reckon);
   reckon();
-  const list = facts(told(request));
+  const list = facts(terms(request));
   list.append(
     el("dt", {}, request.schedule ? "limit of each run" : "time limit"), el("dd", {}, time.input, time.unit),
     ...form.rows,
@@ -126,7 +126,7 @@ export function answeredSpend({ asked, agreed, answer, raisedFrom }) {
   const request = whole(agreed);
   const price = request.price_micro_usd_per_hour;
   const list = facts([
-    ...told(request),
+    ...terms(request),
     ["time limit", span(request.timeout_seconds)],
     ["costs", price ? `at most ${dollars(hold(request))}${probably(request)}` : ""],
     ["budget", raisedFrom === null ? "" : `raised by you from ${dollars(raisedFrom)} to ${dollars(answer.budget_micro_usd)}`],

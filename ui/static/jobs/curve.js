@@ -163,7 +163,7 @@ export function curve() {
     setText(from, measure(start));
     setText(to, measure(end));
     legend.replaceChildren(...lines.map(({ name, look }) => el("span", { class: "curve-name" }, el("i", { class: look }), NAMES[name] ?? name)));
-    svg.setAttribute("aria-label", lines.map(told).join(". "));
+    svg.setAttribute("aria-label", lines.map(seriesInWords).join(". "));
   }
 
   return { node, take, draw };
@@ -181,7 +181,7 @@ function shown(all) {
   return lines.map((line) => ({ ...line, series: all.get(line.name) }));
 }
 
-function told({ name: raw, series }) {
+function seriesInWords({ name: raw, series }) {
   const name = NAMES[raw] ?? raw;
   if (!series.count || series.first === null) return `${name}: no number`;
   const gaps = series.gaps ? `, ${plural(series.gaps, "value")} not a number` : "";

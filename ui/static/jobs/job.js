@@ -4,7 +4,7 @@ import { fileRow } from "../cards.js";
 import { curve } from "./curve.js";
 import { dot, el, link, setText } from "../dom.js";
 import { stopButton } from "./stop.js";
-import { leftView } from "./outputs.js";
+import { outputsView } from "./outputs.js";
 import { logView } from "./log.js";
 import { inAll, machines, next, often } from "../spend.js";
 import { usage } from "./usage.js";
@@ -92,7 +92,7 @@ export function jobView(item, page, { logOpen = false } = {}) {
       if (MARKS[item.status] === "bad") logFold.open = true; // what went wrong is at its end
     }
     if (logFold.open) log.update();
-    if (item.left && !left.childElementCount) left.append(...leftView(item));
+    if (item.left && !left.childElementCount) left.append(...outputsView(item));
     if (item.status && !files.childElementCount) {
       files.append(...item.files.map((path) => fileRow({ path, ...page.story.artifacts.get(path), job: "" }, page)));
     }

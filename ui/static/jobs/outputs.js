@@ -6,7 +6,7 @@ import { bytes, count, plural } from "../words.js";
 const FIRST = 4; // rows shown before "show all"
 
 /** Empty when nothing is known of it. */
-export function leftView({ left }) {
+export function outputsView({ left }) {
   if (!left) return [];
   const { url, folder, files, rest, whole } = left;
   const name = `${url.split("/buckets/").at(-1)}/${folder}`;

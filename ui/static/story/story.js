@@ -2,7 +2,7 @@
 
 import { Money } from "./ledger.js";
 import { callEnded, JOB_TELLINGS, noteJob, notStarted, searchFor } from "./jobs.js";
-import { kept } from "../words.js";
+import { newest } from "../words.js";
 
 /**
  * items: in order, each {type, key, at, ...}: user, step, call (typed by the user), approval, job, notice, summary (of earlier steps), end.
@@ -173,7 +173,7 @@ export const TELLINGS = {
   },
 
   output(story, { step, text }) {
-    openStep(story, step, (item) => (item.output = kept(item.output + text)));
+    openStep(story, step, (item) => (item.output = newest(item.output + text)));
   },
 
   step_ended(story, event) {
@@ -203,7 +203,7 @@ export const TELLINGS = {
   tool_said(story, { call, text }) {
     const facts = story.calls.get(call);
     if (!facts) return;
-    facts.said = kept(facts.said ? `${facts.said}\n${text}` : text);
+    facts.said = newest(facts.said ? `${facts.said}\n${text}` : text);
     story.touchCall(facts);
   },
 
