@@ -24,6 +24,7 @@ from tools.cards import Answer, Foreseen, Spend
 from tools.jobs.cron import planned
 from tools.jobs.here.words import HERE
 from tools.jobs.remote.words import SCHEDULE
+from tools.money import cost
 
 pytestmark = pytest.mark.journey
 
@@ -81,6 +82,19 @@ def test_the_page_reckons_what_is_held_exactly_as_the_server_does(modules: Page)
     ]
     reckoned = call(modules, "spend", "return values[0].map((one) => m.hold(one))", [r.model_dump() for r in requests])
     assert reckoned == [request.hold_micro_usd for request in requests]
+
+
+def test_the_page_reckons_the_cost_of_any_time_exactly_as_the_server_does(modules: Page) -> None:  # noqa: F811
+    dice = random.Random(11)
+    edges = [0, 0.0005, 59.9994, 59.9995, 60, 60.0004, 60.0005, 60.001, 3600.0004, 3600.0005]
+    cases = []
+    for _ in range(3000):
+        price = dice.choice((0, 1, 13_333 * 60, dice.randrange(1, 1_000_000_000)))
+        seconds = dice.choice((dice.choice(edges), dice.uniform(0, 700_000), dice.randrange(0, 700_000)))
+        many = dice.choice(({"machines": dice.randrange(1, 17)}, {"runs": dice.randrange(1, 367)}))
+        cases.append((price, seconds, many))
+    reckoned = call(modules, "spend", "return values[0].map((one) => m.cost(...one))", cases)
+    assert reckoned == [cost(price, seconds, **many) for price, seconds, many in cases]
 
 
 def test_a_card_says_who_pays_for_what_and_warns_of_the_users_own_token(page: Page, session: Session) -> None:

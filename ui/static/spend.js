@@ -9,9 +9,15 @@ export function whole(request) {
   return { ...DEFAULTS, ...request };
 }
 
-/** The most it can cost, in micro-dollars, as the server reckons it: whole minutes of each machine and each run. */
+/** What time on machines costs, in micro-dollars, as the server reckons it (tools/money.py): a begun minute is a whole one. */
+export function cost(price, seconds, { machines = 1, runs = 1 } = {}) {
+  const minutes = Math.ceil(Math.floor(seconds * 1000 + 0.5) / 60_000);
+  return Math.ceil((price * minutes * machines * runs) / 60);
+}
+
+/** The most it can cost: each machine, in each run, until its timeout. */
 export function hold({ price_micro_usd_per_hour: price, nodes = 1, runs = 1, timeout_seconds }, timeout = timeout_seconds) {
-  return Math.ceil((price * Math.ceil(timeout / 60) * nodes * runs) / 60);
+  return cost(price, timeout, { machines: nodes, runs });
 }
 
 /** "≤ $0.75", or "free". */
