@@ -60,7 +60,7 @@ from agent.job_events import (
 )
 from agent.terminal_words import card_words, job_words, plain, request_words, safe, short
 from tools.cards import Answer, Question, Request
-from tools.money import usd
+from tools.money import usd_exact
 from tools.problem import Problem
 
 INTERRUPT_SECONDS = 0.2  # until an interrupt is seen that came just before the wait began
@@ -120,7 +120,7 @@ class Terminal:
             case ApprovalAnswered(answer=answer, by=by, raised_from_micro_usd=before):
                 say(f"[bold]{answer.verdict}[/] by {by}" + (f": {safe(answer.reason)}" if answer.reason else ""))
                 if before is not None and answer.budget_micro_usd is not None:
-                    say(f"The budget was raised from {usd(before)} to {usd(answer.budget_micro_usd)}.")
+                    say(f"The budget was raised from {usd_exact(before)} to {usd_exact(answer.budget_micro_usd)}.")
             case JobSubmitted() | JobTracked() | JobAlerted() | JobAlarm() | JobEnded() | JobLeft() | JobBilled():
                 say(job_words(event))
             case DemandsSet(demands=demands):
@@ -170,8 +170,8 @@ class Terminal:
             self._console.print(request_words(request))
         agree = "Agree?"
         if budget is not None:
-            self._console.print(f"The budget must be raised to {usd(budget)} for that.")
-            agree = f"Raise it to {usd(budget)} and start?"
+            self._console.print(f"The budget must be raised to {usd_exact(budget)} for that.")
+            agree = f"Raise it to {usd_exact(budget)} and start?"
         is_question = isinstance(request, Question)
         said = self._typed_line("Your answer: " if is_question else f"{agree} [y/N, or a reason why not] ")
         if said is None:

@@ -27,7 +27,7 @@ from tools.cards import (
     Spend,
     Todo,
 )
-from tools.money import usd
+from tools.money import usd, usd_exact, usd_range
 
 ROWS = 4  # of a list; how many more there are is told
 EXCERPT = 600  # characters of a paper's text
@@ -44,7 +44,7 @@ def request_words(request: Request) -> str:
         case RaiseCap(spent_micro_usd=spent, needed_micro_usd=needed, cap_micro_usd=cap):
             return (
                 f"\n[bold]Thinking has cost {usd(spent)}; the next call may cost {usd(needed)} more.[/]"
-                f" Go on with a limit of {usd(cap)}?"
+                f" Go on with a limit of {usd_exact(cap)}?"
             )
         case GoOn(steps=steps, more=more):
             return f"\n[bold]{steps} steps are used up.[/] Go on for {more} more?"
@@ -102,7 +102,7 @@ def job_words(event: JobSubmitted | JobTracked | JobAlerted | JobAlarm | JobEnde
             return f"{head} left {len(files) + rest} files in {safe(folder)}"
         case JobBilled(job=job, micro_usd=billed, message=message):
             unknown = f"[dim]Job {safe(job)}: {safe(message)} What was reckoned counts.[/]"
-            return unknown if billed is None else f"{head} was billed at {usd(billed)}"
+            return unknown if billed is None else f"{head} was billed at {usd_exact(billed)}"
         case _:
             assert_never(event)
 
@@ -159,7 +159,7 @@ def _foreseen(spend: Spend) -> list[str]:
     if known.seconds_low is None or not known.micro_usd_low or not known.micro_usd_high:
         lines = [f"Foreseen: {safe(known.words)}."]
     else:
-        money = f"{usd(known.micro_usd_low)} to {usd(known.micro_usd_high)}"
+        money = usd_range(known.micro_usd_low, known.micro_usd_high)
         lines = [f"Likely {money}, {safe(known.words)}."]
     if known.seconds_low is not None and known.seconds_low > spend.timeout_seconds:
         lines.append("[bold]Even the least that is likely is past its time limit: it would be cut off unfinished.[/]")

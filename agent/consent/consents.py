@@ -15,7 +15,7 @@ from agent.money.books import Books
 from agent.money.ledger import Ledger, cost_and_free, fits, limit_for
 from agent.resources import Resources
 from tools.cards import Answer, Request
-from tools.money import usd
+from tools.money import usd_exact
 from tools.problem import Problem, Refused
 
 R = TypeVar("R", bound=Request)
@@ -72,7 +72,7 @@ class Consents:
         broken = violations(pinned.demands, request, committed_micro_usd=committed, made=pinned.made)
         most = pinned_budget(pinned.demands)
         if not broken and limit is not None and most is not None and limit > most:
-            broken = [f"A budget of {usd(limit)} is more than the {usd(most)} that are pinned."]
+            broken = [f"A budget of {usd_exact(limit)} is more than the {usd_exact(most)} that are pinned."]
         if broken:
             raise Problem(" ".join(broken), "Change the request, or what is pinned.")
         RULES[type(request)].check(request, time.time())

@@ -13,6 +13,7 @@ from functools import partial
 from agent.demands.script import ScriptFacts, read_script, strings
 from agent.events import DemandsSet, Entry
 from tools.cards import Demand, Request, Spend
+from tools.money import usd
 
 __all__ = ["ASK", "after_rewinding", "folded", "made_by", "merged", "pinned_budget", "violations"]
 
@@ -167,7 +168,7 @@ def _of_budget(demands: list[Demand], request: Request, committed: int) -> list[
     tightest = _tightest(demands)
     if tightest is None or committed + request.hold_micro_usd <= int(tightest.value):
         return []
-    cost = f"${request.hold_micro_usd / 1e6:.2f}" + (f" on top of ${committed / 1e6:.2f}" if committed else "")
+    cost = usd(request.hold_micro_usd) + (f" on top of {usd(committed)}" if committed else "")
     return [f"It may cost up to {cost}, and the user said “{tightest.text}”."]
 
 

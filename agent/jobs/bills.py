@@ -17,7 +17,7 @@ from agent.job_events import JobBilled
 from agent.jobs.job import SessionJob
 from agent.jobs.rows import url
 from tools.hub.values import JobBill
-from tools.money import usd
+from tools.money import usd_exact
 from tools.problem import NoBill, NotAllowed, Problem
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,9 @@ class JobBills:
     def _take(self, job: SessionJob, bill: JobBill) -> None:
         held = job.request.hold_micro_usd
         if bill.micro_usd > held:  # told first: after a crash between the two it is told again, and never not at all
-            said = f"“{job.request.title}” was billed at {usd(bill.micro_usd)}; {usd(held)} were held for it."
+            said = (
+                f"“{job.request.title}” was billed at {usd_exact(bill.micro_usd)}; {usd_exact(held)} were held for it."
+            )
             text = f"{said} The bill counts against the budget. Look at it on Hugging Face: {url(job) or job.job}."
             self._emit(Noticed(level="warning", text=text))
         self._emit(JobBilled(job=job.job, label=job.label, micro_usd=bill.micro_usd, minutes=bill.minutes))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import NormalDist, fmean, median, pstdev
 
-from tools.money import cost
+from tools.money import cost, usd_exact, usd_range
 
 COVERAGE = 0.8
 LONGEST, MOST_STEPS = 1e9, 1e12  # seconds and steps; beyond is no measurement
@@ -225,17 +225,17 @@ def _micro_usd(seconds: float, terms: Terms) -> int:
 
 def _words(low: float, high: float, micro_low: int, micro_high: int, now: float, terms: Terms) -> str:
     left = f"{span(low)} to {span(high)} to go"
-    cost = "" if not micro_high else f", {_dollars(micro_low)} to {_dollars(micro_high)} in all"
+    money = "" if not micro_high else f", {usd_range(micro_low, micro_high)} in all"
     budget = terms.budget_micro_usd
     if now + low > terms.timeout_seconds:
         end = f"; that is past its time limit of {span(terms.timeout_seconds)}"
     elif now + high > terms.timeout_seconds:
         end = f"; that may be past its time limit of {span(terms.timeout_seconds)}"
     elif budget is not None and micro_high > budget:
-        end = f"; that {'is' if micro_low > budget else 'may be'} over the budget of {_dollars(budget)}"
+        end = f"; that {'is' if micro_low > budget else 'may be'} over the budget of {usd_exact(budget)}"
     else:
         end = ""
-    return f"{left}{cost}{end}."
+    return f"{left}{money}{end}."
 
 
 def span(seconds: float) -> str:
@@ -244,8 +244,3 @@ def span(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = seconds / 60
     return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
-
-
-def _dollars(micro: int) -> str:
-    usd = micro / 1e6
-    return f"${usd:.2f}" if usd >= 0.1 or usd == 0 else f"${usd:.2g}"

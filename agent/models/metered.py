@@ -16,7 +16,7 @@ from agent.events import Event, MoneyReleased, MoneySettled
 from agent.models.deltas import Broken, Cancel, Delta, Done, NotAsked, Reasoning, Restarted, Text, Thinker, Usage
 from agent.models.router import plain_messages
 from tools.cards import Answer, RaiseCap
-from tools.money import usd
+from tools.money import usd_exact
 from tools.problem import Problem, RunEnd
 
 REPLY_TOKENS = 16_384  # the longest reply that is paid for, thought included
@@ -56,7 +56,7 @@ class CapReached(RunEnd):
     def __init__(self, cap: int) -> None:
         """cap: micro-dollars."""
         super().__init__(
-            f"The limit of {usd(cap)} for thinking does not allow the next call. Raise it and send a message to go on."
+            f"The limit of {usd_exact(cap)} for thinking does not allow the next call. Raise it and send a message to go on."
         )
 
 

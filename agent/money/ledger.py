@@ -14,7 +14,7 @@ from typing import Literal
 from agent.events import BudgetSet, Entry, Event, MoneyCorrected, MoneyReleased, MoneyReserved, MoneySettled, Of
 from agent.job_events import JobBilled
 from tools.cards import Request
-from tools.money import usd
+from tools.money import usd, usd_exact, usd_free
 
 CENT = 10_000  # micro-dollars: what a person reads and agrees to
 THINKING_LIMIT = 500_000  # micro-dollars that a session may spend on model calls before anybody is asked
@@ -111,8 +111,8 @@ def over_budget(request: Request, ledger: Ledger) -> str:
 
 
 def cost_and_free(micro_usd: int, ledger: Ledger) -> str:
-    free = usd(ledger.free("compute"))
-    return f"it may cost up to {usd(micro_usd)}, and {free} of the budget of {usd(ledger.compute.limit)} is free"
+    free, limit = usd_free(ledger.free("compute")), usd_exact(ledger.compute.limit)
+    return f"it may cost up to {usd(micro_usd)}, and {free} of the budget of {limit} is free"
 
 
 def bounded(ledger: Ledger, most: int) -> Ledger:

@@ -61,9 +61,9 @@ def test_the_terminal_tells_what_a_dry_run_foretells(capsys: pytest.CaptureFixtu
     assert "Foreseen: from 2 steps/s in job ada/[b]." in asked()
     interval = {"seconds_low": 61.0, "seconds_high": 90.0, "micro_usd_low": 26_666, "micro_usd_high": 39_999}
     told = asked(**interval)
-    assert "Likely $0.03 to $0.04, from 2 steps/s in job ada/[b]." in told
+    assert "Likely $0.027 to $0.04, from 2 steps/s in job ada/[b]." in told
     assert "past its time limit: it would be cut off unfinished." in told
-    assert "Likely $0.03" in asked(**interval | {"seconds_low": 59.0})
+    assert "Likely $0.027" in asked(**interval | {"seconds_low": 59.0})
 
 
 def test_the_terminal_tells_of_dashboards_and_alerts(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ from tests.doubles.model_server import ModelServer, by_turn, by_words
 from tests.doubles.webhook import Hook
 from tests.journeys.running import App
 from tests.ui.serving import until
+from tools.money import usd
 
 BUDGET = 5_000_000  # micro-dollars
 MINUTE = 13_333  # micro-dollars of an L4, at the fake Hub's price
@@ -162,7 +163,7 @@ class Task:
         assert len(self.jobs) == started
         assert all(job.over for job in self.jobs)
         money = self.page.locator(".account", has_text="Compute")
-        expect(money.locator(".sum")).to_have_text(f"{dollars(spent)} / $5.00")
+        expect(money.locator(".sum")).to_have_text(f"{usd(spent)} / $5.00")
         expect(money).not_to_contain_text("held")
         to_be_told = [event for event in events if _is_told(event)]
         until(lambda: len(self.told) >= len(to_be_told))
@@ -190,9 +191,3 @@ def _is_told(event: Event) -> bool:
     """Whether who is away must hear of it."""
     failed = isinstance(event, RunEnded) and event.why == "failed"
     return failed or isinstance(event, ApprovalAsked | JobEnded | JobAlarm)
-
-
-def dollars(micro_usd: int) -> str:
-    """As the page writes them."""
-    usd = micro_usd / 1e6
-    return f"${usd:.2f}" if usd == 0 or usd >= 0.1 else f"${usd:.3f}"

@@ -113,9 +113,9 @@ def test_two_tabs_that_approve_at_once_start_one_job(task: Task) -> None:
 def test_a_hub_whose_clock_is_wrong_bills_the_same(task: Task, skew: float) -> None:
     task.payer.hub.jobs.skew = skew
     there = task.start().say("step 1")
-    expect(task.card.locator(".job-time")).to_contain_text(re.compile(r"≤ \$0\.13 · \d(\.\d)? s"))  # not a day
+    expect(task.card.locator(".job-time")).to_contain_text(re.compile(r"≤ \$0\.14 · \d(\.\d)? s"))  # not a day
     there.end(ran=125)
-    task.shows("completed", "2 min 5 s", "It cost $0.040 of the $0.13 that were held")
+    task.shows("completed", "2 min 5 s", "It cost $0.04 of the $0.14 that were held")
     task.is_over(3 * MINUTE)
 
 
@@ -134,7 +134,7 @@ def test_a_job_on_the_account_of_an_organisation_says_who_pays(task: Task) -> No
 def test_a_lost_answer_is_looked_up_and_the_job_found(task: Task) -> None:
     task.payer.hub.faults.append(Fault(SUBMIT, method="POST", status=502, after=True, times=1))
     task.start().say("step 1").end(ran=20)
-    task.shows("completed", "It cost $0.013")
+    task.shows("completed", "It cost $0.014")
     task.is_over(MINUTE)
 
 
@@ -146,7 +146,7 @@ def test_a_job_that_is_listed_late_is_found_after_all(task: Task) -> None:
     task.shows("running")
     expect(task.page.locator(".notice", has_text="was started after all")).to_be_visible()
     there.end(ran=20)
-    task.shows("completed", "It cost $0.013")
+    task.shows("completed", "It cost $0.014")
     task.is_over(MINUTE)
 
 
@@ -175,7 +175,7 @@ def dawdle(job: Job) -> None:
 def test_a_submit_that_failed_is_looked_for_with_its_money_held(meanwhile: dict[str, Task], payer: Payer) -> None:
     lost = meanwhile["lost"]
     lost.shows("looking for it", "did not say whether it was started", "its money stays held")
-    expect(lost.page.locator(".account", has_text="Compute")).to_contain_text("$0.13 held")
+    expect(lost.page.locator(".account", has_text="Compute")).to_contain_text("$0.14 held")
     assert not lost.jobs
 
 
@@ -222,7 +222,7 @@ def test_trouble_with_the_log_is_none_of_the_job(task: Task, trouble: Callable[[
     if trouble is not ended_after_its_log:
         there.say("the last line")
     there.end(ran=20)
-    task.shows("completed", "It cost $0.013")
+    task.shows("completed", "It cost $0.014")
     said = "".join(f"{line}\n" for _, line in there.log)
     assert task.log == said
     task.shows_log(*(line for _, line in there.log))
@@ -243,7 +243,7 @@ def test_a_job_that_cannot_be_watched_says_so_while_it_is_so(task: Task, status:
     fault.times = 0
     expect(task.card.locator(".notice")).to_be_hidden()
     there.end(ran=20)
-    task.shows("completed", "It cost $0.013")
+    task.shows("completed", "It cost $0.014")
     task.is_over(MINUTE)
 
 
@@ -260,7 +260,7 @@ def test_a_job_that_cannot_be_watched_says_so_while_it_is_so(task: Task, status:
 def test_why_the_platform_cancelled_it_is_on_the_card(task: Task, reason: str, says: list[str]) -> None:
     task.payer.hub.jobs.plays = lambda job: job.say("step 1").end("CANCELED", reason=reason, ran=60)
     task.ask().approve()
-    task.shows("cancelled", *says, "It cost $0.013 of the $0.13 that were held")
+    task.shows("cancelled", *says, "It cost $0.014 of the $0.14 that were held")
     task.is_over(MINUTE)
 
 
@@ -268,7 +268,7 @@ def test_a_script_that_fails_says_so_with_its_exit_code_and_its_log(task: Task) 
     message = "Job failed with exit code: 1. Reason: Error"
     task.payer.hub.jobs.plays = lambda job: job.say("ModuleNotFoundError: peft").end("ERROR", message=message, ran=20)
     task.ask().approve()
-    task.shows("failed", message, "It cost $0.013")
+    task.shows("failed", message, "It cost $0.014")
     expect(task.opened_log()).to_contain_text("ModuleNotFoundError")
     task.is_over(MINUTE)
 
@@ -289,7 +289,7 @@ def test_a_stop_that_fails_stays_on_the_screen_until_it_is_done(task: Task, by: 
     task.shows("running", told)
     assert not there.over
     fault.times = 0
-    task.shows("cancelled", "It cost $0.013")
+    task.shows("cancelled", "It cost $0.014")
     expect(task.page.locator(".notice.warning:visible")).to_have_count(0)
     task.is_over(MINUTE, answered=by != "Stop")
 
@@ -309,7 +309,7 @@ def test_a_loss_that_diverges_is_told_or_ends_the_job_as_the_user_chose(task: Ta
         there.say(f"{{'loss': {loss}, 'step': {step}}}")
     alarm = "Diverging: loss is 90 at step 5; it began at 0.9 and had come down to 0.8."
     if choice == "stop it":
-        task.shows("cancelled", alarm, "It was stopped, as you chose for such a case: loss is 90", "It cost $0.013")
+        task.shows("cancelled", alarm, "It was stopped, as you chose for such a case: loss is 90", "It cost $0.014")
     else:
         task.shows("running", alarm)
         expect(task.card.get_by_role("button", name="Stop this job")).to_be_visible()
@@ -344,7 +344,7 @@ def test_a_closed_laptop_stops_nothing_and_the_end_is_there_when_it_is_opened(pa
     page = task.page.context.new_page()
     page.goto(address)
     back = Task(payer, page)
-    back.shows("completed", "It cost $0.013")
+    back.shows("completed", "It cost $0.014")
     back.shows_log("step 1", "step 2")
     expect(page.locator(".end")).to_contain_text("It ended: completed.")
     back.is_over(MINUTE)
@@ -355,7 +355,7 @@ def test_a_price_that_rose_since_the_card_starts_nothing_and_is_asked_for_anew(t
     task.ask("Train it, and ask again if need be")
     price(task.payer, 2 * MINUTE)
     task.approve()
-    task.shows("not started", "l4x1 costs $1.6000 an hour now; $0.8000 was agreed. Nothing was started.")
+    task.shows("not started", "l4x1 costs $1.59996 an hour now; $0.79998 was agreed. Nothing was started.")
     expect(task.page.locator(".approval.pending .price")).to_have_text("≤ $0.27")
     task.approve()
     task.there.say("step 1").end(ran=20)
@@ -442,6 +442,6 @@ def test_a_killed_app_finds_its_jobs_again_whole_and_settles_each_once(task: Tas
         expect(one.page.locator(".end")).to_contain_text("restarted", timeout=40_000)
         one.shows("running")
         one.there.say("step 3").end(ran=20)
-        one.shows("completed", "It cost $0.013")
+        one.shows("completed", "It cost $0.014")
         one.shows_log(*(line for _, line in one.there.log))
         one.is_over(MINUTE, answered=False)

@@ -193,13 +193,13 @@ def test_what_a_job_was_billed_stands_beside_what_was_reckoned_and_counts(page: 
             ended.model_copy(update={"job": job}),
             reckoned.model_copy(update={"hold": label}),
         )
-    tell(session, JobBilled(job="second", label="label-2", micro_usd=900_000))
-    expect(card.nth(1).locator(".job-bill.error")).to_have_text(f"{words} The bill says $0.90, more than was held.")
+    tell(session, JobBilled(job="second", label="label-2", micro_usd=750_400))
+    expect(card.nth(1).locator(".job-bill.error")).to_have_text(f"{words} The bill says $0.7504, more than was held.")
     expect(compute).to_contain_text("partly as billed")
     why = "What <b>kettles</b> is billed for a single job cannot be read."
     tell(session, JobBilled(job="third", label="label-3", micro_usd=None, message=why))
     expect(card.nth(2).locator(".job-bill")).to_have_text(f"{words} {why}")
-    expect(compute).to_contain_text("$1.45 / $5.00")
+    expect(compute).to_contain_text("$1.31 / $5.00")
     expect(compute).to_contain_text("partly as billed")
 
 

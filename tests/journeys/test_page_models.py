@@ -50,11 +50,11 @@ def test_a_preset_is_chosen_with_its_price_in_sight(page: Page, choosing: Choosi
     expect(rows.nth(0)).to_contain_text("fastzai-org/GLM-5.3-Flash1M tokens · $0.15 / $0.50 · about $0.095 a session")
     expect(rows.nth(2)).to_contain_text("about $2.10 a session")
     rows.nth(3).click()
-    expect(chooser).to_have_text("gpt-oss-120b$0.050 / $0.25")
+    expect(chooser).to_have_text("gpt-oss-120b$0.05 / $0.25")
     expect(page.get_by_role("dialog", name="Choose a model")).to_be_hidden()
     assert choosing.asked == [("local", session.id, "openai/gpt-oss-120b:cheapest", "", "")]
     page.reload()
-    expect(chooser).to_have_text("gpt-oss-120b$0.050 / $0.25")
+    expect(chooser).to_have_text("gpt-oss-120b$0.05 / $0.25")
 
 
 def test_what_is_chosen_before_there_is_a_session_is_told_to_the_first(
@@ -84,9 +84,9 @@ def test_another_id_can_be_typed_and_a_wrong_one_is_answered_with_near_names(
     typed.press("Enter")
     expect(page.get_by_role("alert").filter(has_text="lists no model 'ada/tinny'")).to_contain_text("ada/tiny")
     typed.fill("ada/tiny")
-    expect(page.locator(".model-typed")).to_contain_text("novita · 200k tokens · $0.010 / $0.020")
+    expect(page.locator(".model-typed")).to_contain_text("novita · 200k tokens · $0.01 / $0.02")
     page.get_by_role("button", name="Use", exact=True).click()
-    expect(page.get_by_role("button", name="Model:")).to_have_text("tiny$0.010 / $0.020")
+    expect(page.get_by_role("button", name="Model:")).to_have_text("tiny$0.01 / $0.02")
 
 
 def test_who_pays_is_asked_when_there_is_more_than_one(page: Page, choosing: Choosing, sessions: Sessions) -> None:

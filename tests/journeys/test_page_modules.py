@@ -14,6 +14,7 @@ from agent.job_events import JobBilled
 from agent.money.ledger import folded
 from tests.agent.recorded import entries
 from tools.cards import Card, Request
+from tools.money import usd, usd_exact, usd_free
 from ui.assets import HASH
 from ui.routes import PREFIX
 
@@ -84,13 +85,34 @@ def test_hostile_markdown_is_shown_in_bounded_time(modules: Page) -> None:
     assert max(times) < 5_000, times
 
 
-def test_money_and_time_are_told_in_the_digits_that_matter(modules: Page) -> None:
-    assert call(modules, "words", "return values.map(m.dollars)", 0, 280_000, 4_200, 5_000_000) == [
-        "$0.00",
-        "$0.28",
-        "$0.0042",
-        "$5.00",
+def test_the_page_writes_every_sum_of_money_as_the_server_does(modules: Page) -> None:
+    dice = random.Random(5)
+    sums = [
+        0,
+        1,
+        9,
+        10,
+        99,
+        101,
+        99_000,
+        99_001,
+        99_999,
+        100_000,
+        100_001,
+        205_000,
+        999_999,
+        1_000_000,
+        100_000_000_000,
     ]
+    sums += [round(10 ** dice.uniform(0, 11)) for _ in range(3000)]
+    sums += [-one for one in sums]
+    script = "return values[0].map((one) => [m.dollars(one), m.dollarsFree(one), m.dollarsExact(one)])"
+    written = call(modules, "words", script, sums)
+    assert written == [[usd(one), usd_free(one), usd_exact(one)] for one in sums]
+    assert written[sums.index(205_000)] == ["$0.21", "$0.20", "$0.205"]
+
+
+def test_time_and_measurements_are_told_in_the_digits_that_matter(modules: Page) -> None:
     assert call(modules, "words", "return values.map(m.seconds)", 0.04, 1.74, 59.4, 61, 7300) == [
         "< 0.1 s",
         "1.7 s",

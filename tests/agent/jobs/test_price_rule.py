@@ -6,7 +6,7 @@ from fractions import Fraction
 from math import ceil
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.job_events import JobForecast
@@ -36,6 +36,7 @@ def test_a_minute_that_has_begun_is_paid_whole(seconds: float, minutes: int) -> 
 
 
 @given(PRICES, TIMES, st.integers(1, 16), st.integers(1, 366))
+@settings(deadline=None)
 def test_the_whole_minutes_are_paid_exactly_and_only_their_sum_is_rounded_up(
     price: int, seconds: float, machines: int, runs: int
 ) -> None:
@@ -44,6 +45,7 @@ def test_the_whole_minutes_are_paid_exactly_and_only_their_sum_is_rounded_up(
 
 
 @given(PRICES, TIMES, st.integers(1, 16), st.integers(1, 366), st.floats(0.01, 100))
+@settings(max_examples=50, deadline=None)
 def test_hold_settlement_forecast_and_dry_run_agree_about_the_same_time(
     price: int, seconds: float, machines: int, runs: int, rate: float
 ) -> None:
@@ -65,7 +67,7 @@ def test_hold_settlement_forecast_and_dry_run_agree_about_the_same_time(
     ]
 
 
-@given(st.integers(1, 16))
+@pytest.mark.parametrize("machines", [1, 3, 16])
 def test_the_forecast_of_a_job_is_of_all_its_machines(machines: int) -> None:
     request = spend(steps=1_000, nodes=machines)
     dry = foreseen(journal(*steady()), "ada/dry", request, request)

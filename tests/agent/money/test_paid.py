@@ -60,7 +60,7 @@ def test_where_nobody_is_asked_the_limit_ends_the_run(tmp_path: Path, approve: s
     with paid(tmp_path, [FINAL], thinking_micro_usd=1_000, approve=approve) as (session, server):
         end = done(session, "Go")
         assert end.why == "budget"
-        assert "$0.01" in end.message
+        assert "The limit of $0.001 for thinking" in end.message
         assert not server.requests
 
 

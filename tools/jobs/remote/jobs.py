@@ -29,6 +29,7 @@ from tools.jobs.remote.trackio import DashboardHub
 from tools.jobs.remote.usage import numbers
 from tools.jobs.remote.words import JOBS
 from tools.jobs.tracking import Tracker, run_name
+from tools.money import usd_exact
 from tools.problem import MaybeStarted, NotThere, Problem
 
 _ID = re.compile(r"([\w.-]+)/([\w-]+(?:\+[\w-]+)*)")
@@ -183,7 +184,7 @@ class HubJobs:
         now = self.quote(spec.flavor, fresh=True)
         if now > spec.price_micro_usd_per_hour:
             raise Problem(
-                f"{spec.flavor} costs ${now / 1e6:.4f} an hour now; ${spec.price_micro_usd_per_hour / 1e6:.4f} was agreed.",
+                f"{spec.flavor} costs {usd_exact(now)} an hour now; {usd_exact(spec.price_micro_usd_per_hour)} was agreed.",
                 "Nothing was started. Ask again at the new price.",
             )
 

@@ -5,7 +5,7 @@ import { answering, changed, decision, facts, head } from "./decision.js";
 import { button, dot, el } from "../dom.js";
 import { limit } from "../spend.js";
 import { answeredSpend, askSpend } from "./spend_card.js";
-import { dollars, plural } from "../words.js";
+import { dollars, dollarsExact, plural } from "../words.js";
 
 export function approvalView(item, page) {
   const node = el("section", { class: "card approval", tabindex: "-1" });
@@ -38,7 +38,7 @@ export const REQUESTS = {
   spend: { ask: askSpend, answered: (item) => [stamped(item, item.agreed.title, limit(item.agreed)), ...reason(item), ...answeredSpend(item)] },
   delete: { ask: askDelete, answered: (item) => [stamped(item, `Delete ${item.agreed.repo}`), ...reason(item)] },
   question: { ask: askQuestion, answered: answeredQuestion },
-  raise_cap: { ask: askCap, answered: (item) => [stamped(item, `A limit of ${dollars(item.agreed.cap_micro_usd)} for thinking`), ...reason(item)] },
+  raise_cap: { ask: askCap, answered: (item) => [stamped(item, `A limit of ${dollarsExact(item.agreed.cap_micro_usd)} for thinking`), ...reason(item)] },
   go_on: { ask: askGoOn, answered: (item) => [stamped(item, `Go on for ${plural(item.agreed.more, "step")}`), ...reason(item)] },
 };
 

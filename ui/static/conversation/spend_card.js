@@ -4,7 +4,7 @@ import { codeBlock } from "../code.js";
 import { changed, decision, facts, head } from "./decision.js";
 import { el, fold, setText } from "../dom.js";
 import { ALARMS, edited, hold, limit, lines, range, times, terms, tooShort, watched, whole } from "../spend.js";
-import { dollars, span } from "../words.js";
+import { dollars, dollarsExact, dollarsFree, span } from "../words.js";
 
 const LONGEST = 7 * 24 * 60; // minutes
 
@@ -74,7 +74,7 @@ function costView(request, page) {
     const free = page.story.money.free("compute");
     setText(most, sum > 0 ? dollars(sum) : "–");
     const missing = sum > free ? `: ${dollars(sum - free)} is missing` : "";
-    setText(left, `of ${dollars(Math.max(free, 0))} left in the budget${missing}`);
+    setText(left, `of ${dollarsFree(Math.max(free, 0))} left in the budget${missing}`);
     most.classList.toggle("error", sum > free);
     setText(short, tooShort(request, timeout, free));
     short.hidden = !short.textContent;
@@ -129,7 +129,7 @@ export function answeredSpend({ asked, agreed, answer, raisedFrom }) {
     ...terms(request),
     ["time limit", span(request.timeout_seconds)],
     ["costs", price ? `at most ${dollars(hold(request))}${probably(request)}` : ""],
-    ["budget", raisedFrom === null ? "" : `raised by you from ${dollars(raisedFrom)} to ${dollars(answer.budget_micro_usd)}`],
+    ["budget", raisedFrom === null ? "" : `raised by you from ${dollarsExact(raisedFrom)} to ${dollarsExact(answer.budget_micro_usd)}`],
     ["foreseen", request.foreseen?.words],
     ["dependencies", request.dependencies.join(", ")],
     ["if the training goes wrong", watched(request) ? ALARMS[request.on_alarm] : ""],

@@ -8,7 +8,7 @@ import { outputsView } from "./outputs.js";
 import { logView } from "./log.js";
 import { inAll, machines, next, often } from "../spend.js";
 import { usage } from "./usage.js";
-import { dollars, measure, seconds, source } from "../words.js";
+import { dollars, dollarsExact, measure, seconds, source } from "../words.js";
 
 const MARKS = { "": "running", completed: "good", failed: "bad", timeout: "bad", cancelled: "off", lost: "off", "not started": "off" };
 const SEARCHED = "Hugging Face did not say whether it was started. It is being looked for, and its money stays held.";
@@ -132,10 +132,11 @@ function place({ request }) {
 function billed({ status, cost }) {
   if (!status || !cost?.settled || !cost.held) return "";
   const from = source(cost.source);
-  const reckoned = `It cost ${dollars(cost.microUsd)} of the ${dollars(cost.held)} that were held${from ? `: ${from}` : ""}.`;
+  const sum = overHold(cost) ? dollarsExact : dollars; // sums that contradict each other must not read alike
+  const reckoned = `It cost ${sum(cost.microUsd)} of the ${sum(cost.held)} that were held${from ? `: ${from}` : ""}.`;
   if (!cost.bill) return reckoned;
   const { microUsd, message } = cost.bill;
-  return `${reckoned} ${microUsd === null ? message : `The bill says ${dollars(microUsd)}${overHold(cost) ? ", more than was held" : ""}.`}`;
+  return `${reckoned} ${microUsd === null ? message : `The bill says ${sum(microUsd)}${overHold(cost) ? ", more than was held" : ""}.`}`;
 }
 
 function overHold(cost) {

@@ -2,7 +2,7 @@
 
 import { get, post } from "../api.js";
 import { button, el, icon, setText } from "../dom.js";
-import { dollars, windowSize } from "../words.js";
+import { dollars, dollarsExact, windowSize } from "../words.js";
 
 const PER_SESSION = "For 25 steps: 500,000 tokens read and 40,000 written, none of them cached";
 
@@ -224,7 +224,7 @@ function factsOf(one) {
 function perMillion(one) {
   if (one.in === 0 && one.out === 0) return "free";
   if (one.in == null || one.out == null) return "price not known";
-  return `${dollars(one.in)} / ${dollars(one.out)}`;
+  return `${dollarsExact(one.in)} / ${dollarsExact(one.out)}`;
 }
 
 function perSession({ estimate }) {

@@ -2,7 +2,7 @@
 
 import { post } from "../api.js";
 import { el, icon, setText } from "../dom.js";
-import { count, dollars, source } from "../words.js";
+import { count, dollars, dollarsExact, source } from "../words.js";
 
 const NAMES = { thinking: "Thinking", compute: "Compute" };
 
@@ -19,7 +19,7 @@ export function moneyView(page) {
     for (const one of accounts) one.update();
     const { money } = page.story;
     both.hidden = money.total === null;
-    if (money.total !== null) setText(both, `Both together: ${dollars(money.used)} / ${dollars(money.total)}`);
+    if (money.total !== null) setText(both, `Both together: ${dollars(money.used)} / ${dollarsExact(money.total)}`);
     setText(tokens, `${count(used.input + used.output)} tokens`);
     sandbox.hidden = !fence;
     if (fence) {
@@ -74,9 +74,9 @@ function accountView(page, of) {
     const more = [held ? `${dollars(held)} held` : "", from.endsWith("billing") ? source(from) : ""].filter(Boolean);
     setText(facts, more.join(" · "));
     facts.hidden = !more.length;
-    setText(sum, `${dollars(spent + held)} / ${dollars(limit)}`);
+    setText(sum, `${dollars(spent + held)} / ${dollarsExact(limit)}`);
     const kept = held ? `, ${dollars(held)} of it held` : "";
-    sum.setAttribute("aria-label", `${name}: ${dollars(spent + held)} of ${dollars(limit)}${kept}. Change the limit`);
+    sum.setAttribute("aria-label", `${name}: ${dollars(spent + held)} of ${dollarsExact(limit)}${kept}. Change the limit`);
     const where = from ? ` (${source(from)})` : "";
     sum.title = `${dollars(spent)} spent${where}${held ? `, ${dollars(held)} held` : ""}. Change the limit`;
     bar.value = limit ? Math.min(1, (spent + held) / limit) : 0;

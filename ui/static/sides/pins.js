@@ -2,7 +2,7 @@
 
 import { post } from "../api.js";
 import { button, el, icon, setText } from "../dom.js";
-import { dollars } from "../words.js";
+import { dollarsExact } from "../words.js";
 
 export function pinsView(page) {
   const list = el("ul", { class: "pins" });
@@ -60,5 +60,5 @@ export function pinsView(page) {
 
 function checked({ about, value }) {
   if (!value) return "Told to the agent in your words; no code can check it.";
-  return `Checked: ${about.replace("_", " ")} ${about === "budget" ? dollars(Number(value)) : value}`;
+  return `Checked: ${about.replace("_", " ")} ${about === "budget" ? dollarsExact(Number(value)) : value}`;
 }
