@@ -6,9 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.doubles.hub import FakeHub
 from tests.doubles.jobs import Places
+
+settings.register_profile(
+    "steady", settings(), deadline=None
+)  # how long an example takes depends on what else the machine does
+settings.load_profile("steady")
 
 
 @pytest.fixture

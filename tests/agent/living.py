@@ -18,7 +18,7 @@ from agent.settings import Settings
 from tests.doubles.model_server import ModelServer, Reply, Script
 from tools.services import Places
 
-PATIENCE = 20.0  # seconds; what takes longer hangs
+PATIENCE = 60.0  # seconds; what takes longer hangs
 
 E = TypeVar("E")
 

@@ -38,7 +38,7 @@ FAST = Pace(
     track=0.02,
     flush=0.1,
 )
-PATIENCE = 20.0  # seconds; what takes longer hangs
+PATIENCE = 60.0  # seconds; what takes longer hangs
 
 E = TypeVar("E", bound=Event)
 

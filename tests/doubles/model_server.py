@@ -174,7 +174,7 @@ class ModelServer:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self._port}/v1"
 
-    def wait_for_request(self, number: int = 1, timeout: float = 10.0) -> Asked:
+    def wait_for_request(self, number: int = 1, timeout: float = 60.0) -> Asked:
         """The request of that number, from 1; waits until it has arrived."""
         with self._arrival:
             if not self._arrival.wait_for(lambda: len(self.requests) >= number, timeout):

@@ -18,11 +18,12 @@ from tests import browser as chromium
 from tests.agent.living import LISTED, emptied
 from tests.doubles.hub import FakeHub
 from tests.doubles.model_server import ModelServer, Script, in_order
+from tests.journeys.running import free_port
 from ui import page as ui
 from ui.assets import HASH
 from ui.routes import PREFIX
 
-expect.set_options()  # ms: what is waited for comes; how soon, is no matter of pass or fail
+expect.set_options(timeout=30_000)  # ms: what is waited for comes; how soon, is no matter of pass or fail
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def browser() -> Iterator[Browser]:
 def page_of(sessions: Sessions, menu: Menu | None = None) -> Iterator[str]:
     """The address at which the page of an app is served."""
     page = ui.build(sessions, {}, menu)
-    _, address, _ = page.demo.launch(prevent_thread_lock=True, quiet=True, **page.launch)
+    _, address, _ = page.demo.launch(server_port=free_port(), prevent_thread_lock=True, quiet=True, **page.launch)
     yield str(address)
     page.demo.close(verbose=False)
 

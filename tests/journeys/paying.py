@@ -106,7 +106,7 @@ class Task:
     @property
     def there(self) -> Job:
         """Its job on the Hub, once it is there."""
-        until(lambda: self.jobs, 20)
+        until(lambda: self.jobs)
         return self.jobs[0]
 
     @property
@@ -172,7 +172,7 @@ class Task:
     def _closed(self, answered: bool) -> list[Event]:
         """All events, once the run has ended and the journal holds no money any more."""
         expect(self.page.locator(".end").last).to_be_visible()
-        until(lambda: folded(self.entries).compute.held == 0, 20)
+        until(lambda: folded(self.entries).compute.held == 0)
         ends = [event for event in self.events if isinstance(event, RunEnded)]
         assert [end.why == "answered" for end in ends] == [answered]
         return self.events

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,7 +26,7 @@ class App:
             "PATH": os.environ["PATH"],
             "HOME": str(data),
             "DATA_DIR": str(data / "sessions"),
-            "PORT": str(_free_port()),
+            "PORT": str(free_port()),
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_OFFLINE": "0",
             **environ,
@@ -81,7 +83,10 @@ class App:
         self._end(signal.SIGTERM)
 
 
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+def free_port() -> int:
+    """A port that nobody has, below those that the system gives to whoever connects to something in the meantime."""
+    for port in random.SystemRandom().sample(range(15_000, 32_000), 100):
+        with socket.socket() as taken, suppress(OSError):
+            taken.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")

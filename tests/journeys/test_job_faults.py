@@ -156,7 +156,7 @@ def meanwhile(running: Payer, context: BrowserContext) -> dict[str, Task]:
     lost, late = (Task(running, context.new_page()) for _ in range(2))
     running.hub.faults.append(Fault(SUBMIT, method="POST", status=500, times=1))
     lost.ask().approve()
-    until(lambda: not running.hub.faults[-1].times, 20)
+    until(lambda: not running.hub.faults[-1].times)
     late.ask().approve()
     threading.Thread(target=dawdle, args=(late.there,), daemon=True).start()
     return {"lost": lost, "late": late}

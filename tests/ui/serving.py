@@ -100,7 +100,7 @@ def listening(app: ASGIApp) -> Iterator[int]:
         thread.join(5)
 
 
-def until(true: Any, seconds: float = 10) -> None:
+def until(true: Any, seconds: float = 60) -> None:
     """Wait for something to become true; fails when it does not."""
     end = time.monotonic() + seconds
     while not true():

@@ -21,6 +21,7 @@ from tools.jobs import job_status
 from tools.jobs.sandbox import sandbox_run
 
 SOON = (0.05,) * 200
+NEVER = 1e6  # seconds that a bill is late
 BILL = "/api/settings/billing/usage/jobs"
 MINUTE = 13_333  # micro-dollars of the fake Hub's L4
 
@@ -42,6 +43,14 @@ def ran(hub: FakeHub, at: Places, call: str = "c1", *, seconds: float = 600, **m
     return job, there
 
 
+def restarted(hub: FakeHub, folder: Path, token: str) -> Places:
+    """After a job that was settled and before its bill was asked for; from then on with this token."""
+    first = Places(hub, folder, bill_pauses=(60.0,))
+    ran(hub, first)
+    first.token, first.bill_pauses = token, SOON
+    return first.again()
+
+
 def asked(hub: FakeHub) -> int:
     return sum(one.path == BILL for one in list(hub.asked))
 
@@ -54,12 +63,13 @@ def spent(at: Places) -> int:
 
 
 def test_a_job_is_settled_at_once_and_its_bill_counts_when_it_comes(hub: FakeHub, at: Places) -> None:
-    hub.jobs.bill.lags = 0.5
+    hub.jobs.bill.lags = NEVER
     job, there = ran(hub, at)
     hub.jobs.bill.prices[there.id] = 120_000.4
     assert at.events(MoneySettled)[0].micro_usd == 10 * MINUTE
     assert spent(at) == 10 * MINUTE
     assert job_status(desk(jobs=at.jobs), job)["billed_usd"] is None
+    hub.jobs.bill.lags = 0.0
     billed = at.wait_for(JobBilled)
     assert (billed.job, billed.label, billed.micro_usd, billed.minutes) == (job, "s1-c1", 120_001, 10)
     assert at.books.ledger.free("compute") == BUDGET - 120_001
@@ -108,8 +118,10 @@ def test_a_sandbox_is_billed_like_a_job(hub: FakeHub, at: Places, tmp_path: Path
 
 def test_a_bill_above_what_was_held_is_told_loudly_and_counts(hub: FakeHub, tmp_path: Path) -> None:
     at = Places(hub, tmp_path, bill_pauses=SOON, budget=1_000_000)
+    hub.jobs.bill.lags = NEVER
     job, there = ran(hub, at)
     hub.jobs.bill.prices[there.id] = 1_500_000
+    hub.jobs.bill.lags = 0.0
     at.wait_for(JobBilled)
     (notice,) = at.events(Noticed)
     assert notice.level == "warning"
@@ -211,21 +223,23 @@ def test_a_bill_that_may_not_be_read_is_asked_for_once_and_nobody_is_nagged(
     assert spent(at) == 20 * MINUTE
 
 
-def test_who_is_not_signed_in_now_may_be_later(hub: FakeHub, at: Places) -> None:
-    ran(hub, at)
-    at.token = ""
+def test_who_is_not_signed_in_now_may_be_later(hub: FakeHub, tmp_path: Path) -> None:
+    at = restarted(hub, tmp_path, token="")
     time.sleep(0.3)
+    assert not at.events(JobBilled)
     at.token = "hf_ada"
     assert at.wait_for(JobBilled).micro_usd == 10 * MINUTE
+    at.jobs.close()
 
 
-def test_who_was_signed_in_for_too_long_gets_the_bill_after_the_next_sign_in(hub: FakeHub, at: Places) -> None:
+def test_who_was_signed_in_for_too_long_gets_the_bill_after_the_next_sign_in(hub: FakeHub, tmp_path: Path) -> None:
     """A visitor's token ends after some hours; a job may run longer."""
-    ran(hub, at)
-    at.token = "hf_ended"
+    at = restarted(hub, tmp_path, token="hf_ended")
     time.sleep(0.3)
+    assert not at.events(JobBilled)
     at.token = "hf_ada"
     assert at.wait_for(JobBilled).micro_usd == 10 * MINUTE
+    at.jobs.close()
 
 
 def test_an_organisations_job_has_no_bill_and_that_is_said_once(hub: FakeHub, at: Places) -> None:
@@ -244,17 +258,17 @@ def test_an_organisations_job_has_no_bill_and_that_is_said_once(hub: FakeHub, at
     again.jobs.close()
 
 
-def test_the_bill_of_another_account_is_not_taken_for_this_one(hub: FakeHub, at: Places) -> None:
-    ran(hub, at)
-    at.token = "hf_bo"
+def test_the_bill_of_another_account_is_not_taken_for_this_one(hub: FakeHub, tmp_path: Path) -> None:
+    at = restarted(hub, tmp_path, token="hf_bo")
     time.sleep(0.3)
     assert not at.events(JobBilled)
     assert asked(hub) == 0
+    at.jobs.close()
 
 
 def test_who_never_gets_a_bill_is_left_alone_after_the_last_question(hub: FakeHub, tmp_path: Path) -> None:
     at = Places(hub, tmp_path, bill_pauses=(0.02, 0.02, 0.02))
-    hub.jobs.bill.lags = 1e6
+    hub.jobs.bill.lags = NEVER
     ran(hub, at)
     until(lambda: asked(hub) == 3)
     time.sleep(0.2)
@@ -267,8 +281,10 @@ def test_who_never_gets_a_bill_is_left_alone_after_the_last_question(hub: FakeHu
 
 def test_after_a_restart_at_any_point_the_bill_counts_once(hub: FakeHub, tmp_path: Path) -> None:
     at = Places(hub, tmp_path, bill_pauses=SOON)
+    hub.jobs.bill.lags = NEVER
     _, there = ran(hub, at)
     hub.jobs.bill.prices[there.id] = 900_000  # above the hold: a notice comes before the event
+    hub.jobs.bill.lags = 0.0
     at.wait_for(JobBilled)
     whole = list(at.entries)
     ended = next(entry.seq for entry in whole if isinstance(entry.event, JobEnded))

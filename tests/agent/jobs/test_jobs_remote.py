@@ -10,6 +10,7 @@ import pytest
 
 from agent.events import MoneyReserved, MoneySettled, Noticed
 from agent.job_events import JobAlarm, JobEnded, JobLogged, JobSubmitted
+from tests import AT_ONCE
 from tests.doubles.hub import FakeHub, Fault
 from tests.doubles.jobs import BUDGET, FAST, Places, spend, until
 from tools.jobs.remote.jobs import Pace
@@ -87,13 +88,14 @@ def test_a_replay_in_another_order_brings_nothing_twice(hub: FakeHub, at: Places
     assert told(at) == "late\nearly\nlast\n"
 
 
-def test_the_job_may_end_while_its_log_runs_on(hub: FakeHub, at: Places) -> None:
+def test_the_job_may_end_while_its_log_runs_on(hub: FakeHub, tmp_path: Path) -> None:
+    at = Places(hub, tmp_path, pace=replace(FAST, quiet=60.0, drain=60.0))  # it may be long between two lines
     contract = at.contract()
     contract.submit()
     (there,) = hub.jobs.all.values()
     there.say("step 1").end(log=False)
     for n in range(2, 6):
-        time.sleep(0.1)
+        until(lambda n=n: f"step {n - 1}" in told(at))  # type: ignore[misc]
         there.say(f"step {n}")
     there.log_ended = True
     assert contract.wait().log == "".join(f"step {n}\n" for n in range(1, 6))
@@ -120,10 +122,10 @@ def test_the_log_may_end_while_the_job_runs_on(hub: FakeHub, at: Places) -> None
 
 
 def test_a_log_that_cannot_be_had_does_not_keep_an_ended_job_for_ever(hub: FakeHub, at: Places) -> None:
+    hub.faults.append(Fault("/api/jobs/ada/*/logs", status=500))
     contract = at.contract()
     contract.submit()
     (there,) = hub.jobs.all.values()
-    hub.faults.append(Fault(f"/api/jobs/ada/{there.id}/logs", status=500))
     there.say("unheard").end()
     end = contract.wait()
     assert (end.status, end.log) == ("completed", "")
@@ -234,7 +236,7 @@ def test_a_job_is_not_lost_because_the_token_is(hub: FakeHub, at: Places) -> Non
 # --- stop -----------------------------------------------------------------------------------------
 
 
-def test_a_cancelled_job_is_settled_within_two_seconds_of_the_hubs_answer(hub: FakeHub, tmp_path: Path) -> None:
+def test_a_cancelled_job_is_settled_soon_after_the_hubs_answer(hub: FakeHub, tmp_path: Path) -> None:
     at = Places(hub, tmp_path, pace=Pace())
     contract = at.contract()
     contract.submit()
@@ -246,7 +248,7 @@ def test_a_cancelled_job_is_settled_within_two_seconds_of_the_hubs_answer(hub: F
     assert end.status == "cancelled"
     assert at.events(MoneySettled)[0].micro_usd <= 13_333
     settled = next(entry.at for entry in at.entries if isinstance(entry.event, MoneySettled))
-    assert settled - (there.finished or 0) < 2.0
+    assert settled - (there.finished or 0) < AT_ONCE
 
 
 def test_a_cancel_that_fails_stays_told_until_the_job_has_ended(hub: FakeHub, at: Places) -> None:

@@ -52,10 +52,10 @@ def test_what_a_job_on_hugging_face_uses_is_told_until_it_ends(hub: FakeHub, at:
 
 def test_trouble_with_what_it_uses_is_no_trouble_of_the_job(hub: FakeHub, at: Places) -> None:
     hub.jobs.sample = SAMPLE
+    hub.faults.append(Fault("/api/jobs/ada/*/metrics", status=500, times=3))
     contract = at.contract()
     contract.submit()
     (there,) = hub.jobs.all.values()
-    hub.faults.append(Fault(f"/api/jobs/ada/{there.id}/metrics", status=500, times=3))
     there.run()
     at.wait_for(JobUsed)  # asked again after the trouble
     there.end()

@@ -26,6 +26,7 @@ from agent.models.router import (
     Usage,
     plain_messages,
 )
+from tests import AT_ONCE
 from tests.doubles.model_server import Asked, ModelServer, Reply, by_turn, by_words, in_order, script_from
 from tools.problem import Problem, Stopped
 
@@ -212,7 +213,7 @@ def test_what_was_said_before_a_break_does_not_count(breaks: Any) -> None:
 def test_a_silent_server_is_asked_again() -> None:
     with ModelServer([Reply("late", silence=30), Reply("ok")]) as server:
         told = ask(server, idle_seconds=0.2)
-        assert server.requests[0].left.wait(5)
+        assert server.requests[0].left.wait(60)
     assert isinstance(told[0], Restarted)
     assert "silent for 0.2 s" in told[0].reason
     assert text(told) == "ok"
@@ -340,19 +341,19 @@ def stopped(server: ModelServer, when: Callable[[Iterator[Delta]], object]) -> f
 
 def test_stop_ends_a_stream_and_the_server_sees_it() -> None:
     with ModelServer([Reply("word " * 1000, delay=0.02)]) as server:
-        assert stopped(server, next) < 1
-        assert server.requests[0].left.wait(5)
+        assert stopped(server, next) < AT_ONCE
+        assert server.requests[0].left.wait(60)
 
 
 def test_stop_ends_the_wait_for_a_silent_server() -> None:
     with ModelServer([Reply("late", silence=60)]) as server:
-        assert stopped(server, lambda told: None) < 1
-        assert server.requests[0].left.wait(5)
+        assert stopped(server, lambda told: None) < AT_ONCE
+        assert server.requests[0].left.wait(60)
 
 
 def test_stop_ends_the_wait_before_another_attempt() -> None:
     with ModelServer([Reply(status=503, headers={"retry-after": "50"})]) as server:
-        assert stopped(server, next) < 1
+        assert stopped(server, next) < AT_ONCE
         assert len(server.requests) == 1
 
 
@@ -370,7 +371,7 @@ def test_a_reader_who_goes_away_ends_the_request_too() -> None:
         told = RouterModel("m", server.base_url).stream(HELLO, cancel=Cancel())
         next(told)
         told.close()  # type: ignore[attr-defined]
-        assert server.requests[0].left.wait(5)
+        assert server.requests[0].left.wait(60)
 
 
 def test_cancel_wakes_all_who_wait_and_those_who_come_late() -> None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import select
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from agent.sandbox.host import Executor, Limits, StepResult, ToolCall, ToolStub
 from agent.sandbox.levels import Level
-from tools.problem import Problem, Refused
+from tools.problem import Problem, Refused, Stopped
+
+PATIENCE = 60.0  # seconds; what takes longer hangs
 
 TOOLS = (
     ToolStub("add", "(a: int, b: int = 1) -> int", "Add two numbers."),
     ToolStub("slow", "(i: int, seconds: float = 0.1) -> int", "Return i after a while."),
+    ToolStub("meet", "(i: int) -> int", "Return i when eight have come."),
     ToolStub("get_rows", "(n: int) -> list[dict]", "Rows of a small dataset."),
     ToolStub("echo", "(value) -> object", "Return what came."),
     ToolStub("refuse", "() -> None", "Ask the user, who says no."),
@@ -30,6 +38,14 @@ def _add(a: int, b: int = 1) -> int:
 
 def _slow(i: int, seconds: float = 0.1) -> int:
     time.sleep(seconds)
+    return i
+
+
+_eight = threading.Barrier(8)
+
+
+def _meet(i: int) -> int:
+    _eight.wait(PATIENCE)
     return i
 
 
@@ -72,3 +88,45 @@ class Code(Executor):
         result = self(code)
         assert not result.error, result.error
         return result.value
+
+    def stopped(self, code: str, seconds: float = 0.1) -> float:
+        """Press Stop so long after the code has begun; returns the seconds from then until the step has ended."""
+        stop, pressed = threading.Event(), 0.0
+
+        def press() -> None:
+            nonlocal pressed
+            self.wait_for("begun")
+            time.sleep(seconds)
+            pressed = time.monotonic()
+            stop.set()
+
+        presser = threading.Thread(target=press)
+        presser.start()
+        with pytest.raises(Stopped):
+            self.run(f"print('begun')\n{code}", stop)
+        ended = time.monotonic()
+        presser.join()
+        return ended - pressed
+
+    def wait_for(self, word: str) -> None:
+        """Until the code has printed it."""
+        until(lambda: word in "".join(self.told))
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.005)
+
+
+def until_dead(pid: int) -> None:
+    """Until the process has ended, with all of its threads."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([handle], [], [], PATIENCE)[0], "it lives on"
+    finally:
+        os.close(handle)

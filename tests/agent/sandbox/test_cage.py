@@ -22,7 +22,7 @@ from agent.sandbox.host import Executor, Limits
 from agent.sandbox.inside import landlock
 from agent.sandbox.seats import Seats
 from agent.sandbox.turns import Turn, Turns
-from tests.agent.sandbox.sessions_of_code import TOOLS, Code, call
+from tests.agent.sandbox.sessions_of_code import TOOLS, Code, call, until, until_dead
 from tools.problem import Problem, Stopped
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux" or not landlock.abi(), reason="needs Linux with Landlock")
@@ -210,9 +210,7 @@ def test_a_step_that_takes_too_much_is_ended_and_the_next_works(
 ) -> None:
     with Code(tmp_path, limits, level="full") as session:
         session("x = 'kept'")
-        result = session(f"{code}\nimport time\ntime.sleep(5)")
-        assert why in result.error
-        assert result.seconds < 4
+        assert why in session(f"{code}\nimport time\ntime.sleep(60)").error
         assert session.value("import os\nx, [n for n in os.listdir() if os.path.isfile(n)]") == "('kept', [])"
 
 
@@ -232,8 +230,9 @@ def test_a_dead_zygote_is_followed_by_another_and_variables_are_kept(tmp_path: P
         code._zygote = own
         code("x = 1")
         assert own._process
+        assert code.pid
         os.kill(own._process.pid, signal.SIGKILL)
-        time.sleep(0.1)
+        until_dead(code.pid)  # it goes with its zygote
         assert code.value("x") == "1"
     own.close()
 
@@ -270,10 +269,11 @@ def never() -> bool:
 
 
 def entered_by(turns: Turns, *workers: Worker) -> list[threading.Thread]:
+    """In this order: each has entered, or waits for it, before the next comes."""
     threads = [threading.Thread(target=turns.enter, args=(worker.turn, never), daemon=True) for worker in workers]
-    for thread in threads:
+    for worker, thread in zip(workers, threads, strict=True):
         thread.start()
-        thread.join(0.05)
+        until(lambda worker=worker: worker.turn in turns._turns)  # type: ignore[misc]
     return threads
 
 
@@ -281,13 +281,15 @@ def test_of_two_endless_steps_each_gets_its_share() -> None:
     turns, one, two = Turns(at_once=1), Worker(), Worker()
     entered_by(turns, one, two)
     seen = set()
-    until = time.monotonic() + 1
-    while time.monotonic() < until:
+    end = looked = time.monotonic()
+    end, longest = end + 1, 0.0
+    while looked < end:
         turns.look(one.turn)
         seen.add((one.runs, two.runs))
         time.sleep(0.005)
+        longest, looked = max(longest, time.monotonic() - looked), time.monotonic()
     assert seen == {(True, False), (False, True)}
-    assert abs(one.turn.used - two.turn.used) < 0.2
+    assert abs(one.turn.used - two.turn.used) < 0.1 + longest  # who runs, runs on while nobody looks
 
 
 def test_a_new_step_does_not_wait_for_one_that_runs_long() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
@@ -15,6 +13,7 @@ from agent.sandbox.child import Child, Kind
 from agent.sandbox.forks import zygote
 from agent.sandbox.inside import landlock
 from agent.sandbox.spares import Spares
+from tests.agent.sandbox.sessions_of_code import until, until_dead
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux" or not landlock.abi(), reason="needs Linux with Landlock")
 
@@ -27,11 +26,9 @@ def with_a_spare(kind: Kind) -> tuple[Spares, int]:
 
 
 def awaited(spares: Spares) -> int:
-    until = time.monotonic() + 30
-    while (pid := spares.pid) is None:
-        assert time.monotonic() < until, "no spare came"
-        time.sleep(0.01)
-    return pid
+    until(lambda: spares.pid is not None)
+    assert spares.pid
+    return spares.pid
 
 
 @pytest.mark.parametrize("level", levels.CONFINED)
@@ -63,9 +60,7 @@ def test_a_spare_of_another_kind_is_not_taken() -> None:
 def test_a_spare_that_has_died_is_not_taken() -> None:
     spares, pid = with_a_spare(Kind("full"))
     os.kill(pid, signal.SIGKILL)
-    until = time.monotonic() + 10
-    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z" and time.monotonic() < until:
-        time.sleep(0.01)
+    until_dead(pid)
     child = spares.take(zygote(), Kind("full"))
     assert child.pid != pid
     assert child.alive()

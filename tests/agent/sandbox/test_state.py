@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.agent.sandbox.sessions_of_code import Code
+from tests import AT_ONCE
+from tests.agent.sandbox.sessions_of_code import Code, until_dead
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_many_variables_that_are_too_much_together_are_kept_one_by_one(code: Cod
 
 def test_an_object_that_pickles_for_ever_is_lost_and_holds_nothing_up(code: Code, tmp_path: Path) -> None:
     code("class Slow:\n    def __reduce__(self):\n        while True: pass\ns = Slow()\nx = 1")
-    assert code("x").seconds < 0.5
+    assert code("x").seconds < AT_ONCE
     with reopened(code, tmp_path) as again:
         result = again("x")
         assert (result.value, [gone.name for gone in result.lost]) == ("1", ["s"])
@@ -170,7 +170,7 @@ def test_a_child_that_dies_between_steps_is_replaced_and_said_so(code: Code) -> 
     code("x = 1")
     assert code.pid
     os.kill(code.pid, signal.SIGKILL)
-    time.sleep(0.1)
+    until_dead(code.pid)
     result = code("x")
     assert (result.value, result.error) == ("1", "")
     assert "between two steps" in result.restarted

@@ -193,7 +193,7 @@ class FakeJobs:
     def now(self) -> float:
         return time.time() + self.skew
 
-    def wait_for(self, count: int = 1, seconds: float = 20.0) -> list[Job]:
+    def wait_for(self, count: int = 1, seconds: float = 60.0) -> list[Job]:
         """All jobs, once there are so many."""
         deadline = time.monotonic() + seconds
         while len(self.all) < count:

@@ -34,7 +34,7 @@ from tools.services import Places
 class Fault:
     """What goes wrong for requests whose path begins with this. The first fault that fits and has turns left applies.
 
-    A path that ends in $ is meant exactly. method: only that one. after: the request is carried out all the same, and
+    A path that ends in $ is meant exactly; a * in it stands for any one name. method: only that one. after: the request is carried out all the same, and
     then this is answered.
 
     status, headers, body: answered instead of the real thing; body may be far too long or no JSON.
@@ -55,8 +55,9 @@ class Fault:
     after: bool = False
 
     def meets(self, method: str, path: str) -> bool:
-        here = path == self.path[:-1] if self.path.endswith("$") else path.startswith(self.path)
-        return here and self.method in ("", method)
+        begins = re.escape(self.path.removesuffix("$")).replace(r"\*", "[^/]+")
+        here = re.fullmatch(begins if self.path.endswith("$") else f"{begins}.*", path, re.DOTALL)
+        return here is not None and self.method in ("", method)
 
 
 @dataclass(frozen=True)
