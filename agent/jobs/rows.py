@@ -33,6 +33,7 @@ def row(known: SessionJob) -> JobRow:
         alerts=tuple(Alert(one.level, one.text, one.step) for one in known.watch.sources.alerts),
         billed_micro_usd=known.billed,
         left=known.left.files if known.left else (),
+        purpose=request.purpose,
     )
 
 
@@ -51,6 +52,7 @@ def searched_row(request: Spend) -> JobRow:
         hold_micro_usd=request.hold_micro_usd,
         cost_micro_usd=None,
         note=note,
+        purpose=request.purpose,
     )
 
 
