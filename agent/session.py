@@ -15,7 +15,7 @@ from agent.consent.consents import Consents, R
 from agent.demands.pinned import Pinned
 from agent.events import Entry, Event, ModelChosen, OutputPrinted, RunEnded, UserSaid
 from agent.jobs.jobs import Jobs
-from agent.jobs.rented_machine import renting, settle_what_was_left
+from agent.jobs.rented_machine import renting
 from agent.journal import Journal
 from agent.journal_writer import JournalWriter
 from agent.loop.memory import Memory
@@ -79,7 +79,6 @@ class Session:
         restarted = "The app was restarted while this ran. Nothing before that is lost: send a message to go on."
         close_unfinished(past, self._emit, restarted)
         settle_what_was_cut_short(self._books)
-        settle_what_was_left(self._books)
         self._jobs.resume(entries)
 
     # --- the door ---
@@ -240,7 +239,7 @@ class Session:
             stubs = [
                 ToolStub(tool.name, str(tool.signature), tool.description) for tool in self._toolbox.tools.values()
             ]
-            rent = renting(self.id, self._resources, self._books, self._ask_for_more, self._consents.reserve)
+            rent = renting(self._jobs, self._ask_for_more)
             rent_if = rent if levels.standing().level == "remote" else None
             self._executor = Executor(
                 self.folder, self._call_from_code, stubs, self._printed, key=self._resources.key, rent=rent_if

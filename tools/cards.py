@@ -192,6 +192,7 @@ class Spend(_Request):
     foreseen: Foreseen | None = None  # None: there was no dry run
     why: str = ""  # why this hardware, in a sentence
     on_alarm: Literal["ask", "stop"] = "ask"  # when the watchdog says that the training goes wrong
+    purpose: Literal["task", "code"] = "task"  # code: a sandbox for the session's generated code; no tool works in it
 
     @property
     def machines(self) -> str:

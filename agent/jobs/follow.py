@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
 CANCEL_AGAIN_SECONDS = 5.0
 LOG_TAIL = 4_000  # characters of the log that the waiting tool gets
+RELEASE_SECONDS = 5.0  # that a closing app waits for the end of a machine
 
 
 class JobFollower:
@@ -33,6 +34,8 @@ class JobFollower:
     def __init__(self, emit: Callable[[Event], None], bills: JobBills, closing: threading.Event) -> None:
         """closing: set when the app closes; jobs go on then, and nobody follows them."""
         self._emit, self._bills, self._closing = emit, bills, closing
+        self._releases: list[threading.Thread] = []
+        self._lock = threading.Lock()
 
     def follow(self, job: SessionJob) -> None:
         """Start the job's threads; they end with it."""
@@ -49,6 +52,7 @@ class JobFollower:
 
     def cancel(self, job: SessionJob) -> None:
         """Raises Problem when it could not be ended; that is tried again until it has ended."""
+        job.cancelled = True
         try:
             job.place.cancel(job.job)
         except Problem as problem:
@@ -65,24 +69,52 @@ class JobFollower:
             except Problem as problem:
                 self._warn(f"{problem} This is tried again until it has ended.")
 
+    def release(self, job: SessionJob) -> None:
+        """End a machine that nobody uses any more. Returns at once; while the app closes, when it is settled, or soon."""
+        thread = threading.Thread(target=self._release, args=(job,), name=f"release-{job.job}", daemon=True)
+        with self._lock:
+            self._releases = [*(one for one in self._releases if one.is_alive()), thread]
+            thread.start()
+        if self._closing.is_set():
+            thread.join(RELEASE_SECONDS)
+
+    def close(self) -> None:
+        """Wait for the machines that are being ended; they cost money, and who follows them has gone."""
+        with self._lock:
+            releases = list(self._releases)
+        for thread in releases:
+            thread.join(RELEASE_SECONDS)
+
     def settle(self, label: str, request: Spend, seconds: float, status: EndStatus) -> int:
         """Write what the job cost, in micro-dollars, in the place of what was held."""
         micro_usd, source = settlement(request, seconds, status)
         self._emit(MoneySettled(hold=label, micro_usd=micro_usd, source=source))
         return micro_usd
 
+    def _release(self, job: SessionJob) -> None:
+        if job.done.is_set():
+            return
+        try:
+            self.cancel(job)
+        except Problem as problem:
+            if not self._closing.is_set():
+                self._warn(f"{problem} This is tried again until it has ended.")
+        tries = 0
+        while not job.done.wait(POLL_SECONDS) and tries * POLL_SECONDS < RELEASE_SECONDS:
+            if self._closing.is_set():  # its follower has gone
+                tries += 1
+                try:
+                    self._look_once(job)
+                except Exception as error:  # what is open still, the next process ends
+                    log.warning("the end of %s is not known yet: %s", job.job, error)
+
     def _follow_to_end(self, job: SessionJob) -> None:
         failures = 0
         while not self._closing.is_set():
             try:
-                state = self._look(job)
-                if failures:
-                    self._emit(watched_again(job))
-                failures = 0
-                if state.status != "running":
-                    self._log(job, "", job.offset, last=True)
-                    self._end(job, state, state.status)
+                if self._look_once(job, failures):
                     return
+                failures = 0
             except Exception as error:  # a place may be out of reach for a while; the job is not lost by that
                 if self._closing.is_set():
                     return
@@ -93,6 +125,20 @@ class JobFollower:
                     said = str(error) if isinstance(error, Problem) else "something nobody foresaw went wrong."
                     self._warn(f"Job {job.job} cannot be watched at the moment: {said}")
             self._closing.wait(POLL_SECONDS * min(1 + failures, 50))
+
+    def _look_once(self, job: SessionJob, failures: int = 0) -> bool:
+        """Tell what is new; says whether it has ended. failures: of the looks before, in a row."""
+        with job.looking:
+            if job.done.is_set():
+                return True
+            state = self._look(job)
+            if failures:
+                self._emit(watched_again(job))
+            if state.status == "running":
+                return False
+            self._log(job, "", job.offset, last=True)
+            self._end(job, state, state.status)
+            return True
 
     def _look(self, job: SessionJob) -> JobState:
         if job.uncancelled and time.monotonic() >= job.cancel_again:

@@ -9,7 +9,8 @@ from agent.job_events import JobEnded, JobLeft, JobTracked
 from agent.jobs.progress import JobWatch
 from agent.jobs.records import Record
 from tools.cards import Spend
-from tools.jobs.place import JobPlace, JobState
+from tools.jobs.place import JobPlace, JobState, Machine
+from tools.problem import Problem
 
 
 @dataclass
@@ -31,6 +32,10 @@ class SessionJob:
     stopped_for: str = ""  # what the watchdog saw
     uncancelled: str = ""  # why it could not be cancelled, while that is so
     cancel_again: float = 0.0  # not before this moment
+    cancelled: bool = False  # somebody wanted its end
+    looking: threading.Lock = field(
+        default_factory=threading.Lock
+    )  # whoever looks at it tells what is new, and its end once
     done: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -43,3 +48,16 @@ class SessionJob:
         found.ended, found.left = record.ended, record.left
         found.billed = record.bill.micro_usd if record.bill else None
         return found
+
+    @property
+    def runs_code(self) -> bool:
+        """A machine for the session's generated code: it ends with who uses it, not with Stop."""
+        return self.request.purpose == "code"
+
+    def machine(self) -> Machine:
+        """Raises Problem for what is no sandbox."""
+        opens = getattr(self.place, "machine", None)
+        if opens is None:
+            raise Problem(f"Job {self.job} is no sandbox.", "Use an id that sandbox_run returned.")
+        machine: Machine = opens(self.job)
+        return machine

@@ -8,11 +8,12 @@ place is asked until it can be known.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from agent.events import Entry, Event, MoneyReleased, Noticed
+from agent.events import Entry, Event, MoneyReleased, MoneySettled, Noticed
 from agent.job_events import JobSubmitted, JobSubmitting
 from agent.jobs.bills import LATELY, PAUSES, JobBills
 from agent.jobs.contract import JobContract
@@ -30,6 +31,10 @@ from tools.jobs.outputs import Outputs
 from tools.jobs.place import JobPlace, JobRow, Machine
 from tools.jobs.prices import Prices
 from tools.problem import MaybeStarted, Problem, Refused
+
+MACHINE = "machine"  # and a number: what a machine for generated code has for a call
+
+_OLD_MACHINE = re.compile(r"machine-\d+")  # a hold for one, in journals from before they were jobs
 
 
 class Jobs:
@@ -57,6 +62,7 @@ class Jobs:
         self._jobs: dict[str, SessionJob] = {}  # all of the session, in order
         self._searched: dict[str, Spend] = {}  # by label: it may have started a job
         self._unwanted: set[str] = set()  # labels whose job is cancelled when it is found
+        self._rented = 0  # machines for generated code so far
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._bills = JobBills(emit, bill_pauses)
@@ -101,11 +107,22 @@ class Jobs:
             self._jobs[job.job] = job
         self._follower.follow(job)
 
+    def rent(self, request: Spend) -> SessionJob:
+        """Start a machine for generated code, for who asked for it; whoever uses it releases it."""
+        with self._lock:
+            self._rented += 1
+            call = f"{MACHINE}{self._rented}"
+        return self.submit(call, request)
+
     def resume(self, entries: Iterable[Entry]) -> None:
-        """Follow again what was open when the last process ended, and finish what it was in the middle of."""
+        """Follow again what was open when the last process ended, and finish what it was in the middle of.
+
+        A machine that ran that process's code serves nobody any more, so it is ended.
+        """
         for label, known in records(entries := list(entries)).items():
+            self._rented += label.startswith(f"{self._session}-{MACHINE}")
             if known.open and known.request is None:
-                self._emit(MoneyReleased(hold=label))  # if it is not settled by now: nothing was begun
+                self._free(label, known.held)
             elif known.request is not None:
                 try:
                     self._resume(label, known, known.request, entries)
@@ -125,6 +142,8 @@ class Jobs:
                     lost = job.watch.replay(entries)
                     self._take(job)
                     self._follower.tell(job, lost)
+                    if job.runs_code:
+                        self._follower.release(job)
                     return
                 job.watch.sources.alerts += known.alerts
                 job.watch.sources.keep(known.measured)
@@ -148,6 +167,8 @@ class Jobs:
         """Ask for the label until there is an answer that counts: a job, or none after until (Unix time)."""
         with self._lock:
             self._searched[label] = request
+            if request.purpose == "code":  # who wanted it has given up by then
+                self._unwanted.add(label)
         arguments = (label, request, call, until)
         threading.Thread(target=self._search_to_end, args=arguments, name=f"search-{label}", daemon=True).start()
 
@@ -177,6 +198,13 @@ class Jobs:
             wait = min(wait * 1.5, 10.0)
             self._closing.wait(wait)
 
+    def _free(self, label: str, held: int) -> None:
+        """Money was reserved, and nothing more is known of what for."""
+        if _OLD_MACHINE.fullmatch(label):
+            self._emit(MoneySettled(hold=label, micro_usd=held, source="worst case: the app ended"))
+        else:
+            self._emit(MoneyReleased(hold=label))  # nothing was begun
+
     def _not_started(self, label: str, request: Spend) -> None:
         self._emit(MoneyReleased(hold=label))
         self._warn(f"“{request.title}” was never started. Its money is free again.")
@@ -191,10 +219,10 @@ class Jobs:
     # --- ending ---
 
     def cancel_open(self) -> None:
-        """Cancel what runs. What cannot be cancelled is told, and tried again until it has ended."""
+        """Cancel what runs, but for the session's own code. What cannot be cancelled is told, and tried again."""
         with self._lock:
             self._unwanted |= set(self._searched)
-            running = [job.job for job in self._jobs.values() if not job.done.is_set()]
+            running = [job.job for job in self._jobs.values() if not job.done.is_set() and not job.runs_code]
         threads = [threading.Thread(target=self.cancel_told, args=(job,), daemon=True) for job in running]
         for thread in threads:
             thread.start()
@@ -208,15 +236,20 @@ class Jobs:
     def cancel(self, job: str) -> None:
         self._follower.cancel(self._known(job))
 
+    def release(self, job: SessionJob) -> None:
+        """End a machine that was rented. It ends even while the app closes."""
+        self._follower.release(job)
+
     @property
     def open(self) -> bool:
         with self._lock:
             return bool(self._searched) or any(not job.done.is_set() for job in self._jobs.values())
 
     def close(self) -> None:
-        """Stop following; the jobs themselves go on."""
+        """Stop following; the jobs themselves go on, and what is rented is still ended by release."""
         self._closing.set()
         self._bills.close()
+        self._follower.close()
         for place in self._places.values():
             place.close()
 
@@ -262,11 +295,9 @@ class Jobs:
 
     def machine(self, job: str) -> Machine:
         known = self._known(job)
-        opens = getattr(known.place, "machine", None)
-        if opens is None:
-            raise Problem(f"Job {job} is no sandbox.", "Use an id that sandbox_run returned.")
-        machine: Machine = opens(job)
-        return machine
+        if known.runs_code:
+            raise Problem(f"Sandbox {job} runs this conversation's Python.", "Start another with sandbox_run.")
+        return known.machine()
 
     def foresee(self, job: str, request: Spend) -> Foreseen:
         return foreseen(self._past(), job, self._known(job).request, request)

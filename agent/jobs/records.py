@@ -39,6 +39,7 @@ class Record:
     ended_at: float = 0.0  # Unix time, by this machine's clock
     settled: int | None = None  # micro-dollars; None: the money is still held
     released: bool = False  # nothing was started
+    held: int = 0  # micro-dollars, while there is no request
     bill: JobBilled | None = None
     left: JobLeft | None = None
 
@@ -53,8 +54,8 @@ def records(entries: Iterable[Entry]) -> dict[str, Record]:
     labels: dict[str, str] = {}
     for entry in entries:
         match entry.event:
-            case MoneyReserved(hold=label, of="compute"):
-                found[label] = Record()
+            case MoneyReserved(hold=label, micro_usd=held, of="compute"):
+                found[label] = Record(held=held)
             case JobSubmitting(label=label, call=call, request=Spend() as request):
                 found[label] = Record(call, request, entry.at)
             case JobSubmitted(label=label, job=job) if label in found:

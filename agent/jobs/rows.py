@@ -34,6 +34,7 @@ def row(known: SessionJob) -> JobRow:
         billed_micro_usd=known.billed,
         left=known.left.files if known.left else (),
         runs=request.place.runs,
+        purpose=request.purpose,
     )
 
 
@@ -53,6 +54,7 @@ def searched_row(request: Spend) -> JobRow:
         cost_micro_usd=None,
         note=note,
         runs=request.place.runs,
+        purpose=request.purpose,
     )
 
 

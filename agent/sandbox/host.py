@@ -29,7 +29,8 @@ from agent.sandbox.forks import zygote
 from agent.sandbox.levels import Level
 from agent.sandbox.limits import USUAL, Limits, cause
 from agent.sandbox.messages import StepDone, WorkerBroken
-from agent.sandbox.remote import Consent, Remote
+from agent.sandbox.remote import Remote
+from agent.sandbox.rental import Consent
 from agent.sandbox.seal import Seal, Slot, owner_key
 from agent.sandbox.seats import seats
 from agent.sandbox.spares import spares
@@ -181,6 +182,8 @@ class Executor:
         with self._running:
             self._kill_and_give_back()
             seats.leave(self)
+        if self._remote:
+            self._remote.close()
 
     def let_go(self) -> bool:
         """End the child if it is idle; the next step gets another, with the variables. Says whether there is none."""

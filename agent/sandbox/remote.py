@@ -1,6 +1,6 @@
 """Workers in a rented machine, on the user's account: the same worker, the same frames, told through a relay there.
 
-Asked for once, before anything is started, and again only when the agreed time is over. The session's files are taken
+Asked for once, before anything is started, and again when the agreed time is over or the user has ended it. The session's files are taken
 there and what changes is brought back after each step, so that nothing is lost with the machine. It is ended with the
 session, when that has long done nothing, and at the end of the agreed time; and ends by itself when the app is gone.
 """
@@ -18,66 +18,26 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from urllib.parse import quote
 
 from agent.sandbox.files import DiskUsage, safe_open
 from agent.sandbox.inside.relay import ENDED, FRAME, MESSAGE, PRINTED, SIGNAL
 from agent.sandbox.messages import WorkerBroken
+from agent.sandbox.rental import Consent, RentedMachine
 from tools.problem import Problem, Stopped
 
 _OURS = Path(__file__).parent / "inside"
+_START_SECONDS = 180.0  # for the machine
 _READY_SECONDS = 180.0  # for the relay: libraries are installed, its zygote loads them
+_LOOK_SECONDS = 0.2  # between two looks whether it has started
+_CLOSING_SECONDS = 10.0
 _ALIVE_SECONDS = 30.0  # between two signs of life, at most
 _LARGEST_FRAME = 1 << 20
 MOST = DiskUsage(bytes=64 << 20, entries=1_000)  # brought back after one step
 
 _log = logging.getLogger(__name__)
-
-
-class RentedMachine(Protocol):
-    """A rented machine. All methods may be called from any thread, and raise Problem when it cannot be reached."""
-
-    @property
-    def folder(self) -> str:
-        """An absolute path in it, which need not exist, for us alone."""
-
-    @property
-    def setup(self) -> str:
-        """A shell command that readies its Python; it may fail, and be empty."""
-
-    @property
-    def port(self) -> int:
-        """A free port of it, of the loopback interface."""
-
-    def put(self, path: str, data: bytes) -> None:
-        """Write a file in it."""
-
-    def run(self, command: str) -> None:
-        """Start a shell command and let it run."""
-
-    def get(self, path: str) -> AbstractContextManager[Iterator[bytes]]:
-        """What a server on that port of it answers, as it comes."""
-
-    def post(self, path: str, data: bytes) -> bytes: ...
-
-    def kill(self) -> None:
-        """End it, and what it costs. May be called again."""
-
-
-@dataclass(frozen=True)
-class Consent:
-    """The user's yes to a machine for so many seconds. start: rents it; may be called again within the time.
-
-    quiet_seconds: after which what we run there ends, when it hears nothing of the app; then the machine ends as well.
-    """
-
-    seconds: float
-    start: Callable[[], RentedMachine]
-    quiet_seconds: float = 120.0
 
 
 class Remote:
@@ -93,6 +53,7 @@ class Remote:
         self._there: dict[str, tuple[int, int]] = {}  # size and time of the local files that are there
         self._brought: dict[str, tuple[int, int]] = {}  # and of the remote ones that are here
         self._worker: _Far | None = None
+        self._renting: threading.Thread | None = None
         self.level = ""  # of the worker in the machine
 
     @property
@@ -102,7 +63,7 @@ class Remote:
 
     def ready(self, stop: Callable[[], bool]) -> None:
         """Have a machine with the session's files. Raises Problem, Refused, Stopped."""
-        if self._machine and time.monotonic() < self._until:
+        if self._machine and time.monotonic() < self._until and self._answers(self._machine):
             with contextlib.suppress(Problem):  # a machine that is lost shows when the worker is asked
                 self._take_there(("uploads", "work/outputs"))  # what the host may have added
             return
@@ -116,6 +77,15 @@ class Remote:
         except BaseException:
             self.release()
             raise
+
+    def _answers(self, machine: RentedMachine) -> bool:
+        """Whether it is still there: the user may have ended it, or the Hub. A living worker shows it without asking."""
+        if self._worker and self._worker.alive():
+            return True
+        try:
+            return machine.ready()
+        except Problem:
+            return False
 
     def _rent(self, stop: Callable[[], bool]) -> RentedMachine:
         """A machine that comes when nobody waits any more is ended."""
@@ -136,7 +106,8 @@ class Remote:
                     return
             machine.kill()
 
-        threading.Thread(target=work, name="sandbox-rent", daemon=True).start()
+        self._renting = threading.Thread(target=work, name="sandbox-rent", daemon=True)
+        self._renting.start()
         while True:
             try:
                 found = came.get(timeout=0.05)
@@ -154,10 +125,18 @@ class Remote:
             raise found
         return found
 
+    def close(self) -> None:
+        """As release; and wait a little for a machine that is on its way and that nobody wants any more."""
+        self.release()
+        if self._renting:
+            self._renting.join(_CLOSING_SECONDS)
+
     def release(self) -> None:
         """End the machine, if there is one. May be called again, and from any thread."""
         with self._lock:
             machine, self._machine = self._machine, None
+            if machine and machine.revoked:
+                self._consent = None
             worker, self._worker = self._worker, None
             timer, self._timer = self._timer, None
             self._there, self._brought = {}, {}
@@ -184,7 +163,16 @@ class Remote:
         return self._machine
 
     def _settle(self, machine: RentedMachine, stop: Callable[[], bool]) -> None:
-        """Take the worker there, start the relay, choose the level, take the session's files there."""
+        """Wait for it, take the worker there, start the relay, choose the level, take the session's files there."""
+        until = time.monotonic() + _START_SECONDS
+        while not machine.ready():
+            if stop():
+                raise Stopped
+            if time.monotonic() > until:
+                raise Problem(
+                    f"The rented machine did not start within {_START_SECONDS:.0f} s.", "Try again in a minute."
+                )
+            time.sleep(_LOOK_SECONDS)
         for module in sorted(_OURS.glob("*.py")):
             machine.put(f"{machine.folder}/code/sandbox/{module.name}", module.read_bytes())
         quiet = self._consent.quiet_seconds if self._consent else 0.0
@@ -199,7 +187,7 @@ class Remote:
                     facts = json.loads(b"".join(body))
                 break
             except (Problem, ValueError) as problem:
-                if time.monotonic() > until:
+                if time.monotonic() > until or self._machine is not machine:  # its time was over, for example
                     raise Problem(f"The rented machine does not begin: {problem}.", "Try again in a minute.") from None
                 time.sleep(0.1)
         self.level = "full" if facts["landlock"] else "brokered"
@@ -264,8 +252,6 @@ class Remote:
 
 
 def _quoted(name: str) -> str:
-    from urllib.parse import quote
-
     return quote(name, safe="")
 
 

@@ -1,7 +1,7 @@
-"""A session whose code runs in a rented machine, told by the real client of the Hub. Prints one line of JSON.
+"""A session whose code runs in a rented machine: its jobs, its money and the real client of the Hub. Prints one line of JSON.
 
-Runs in a process of its own, since huggingface_hub reads HF_ENDPOINT when it is imported. Reads from standard input
-{"folder", "machine", "port", "do"}; see test_remote.py for what is done.
+Runs in a process of its own, so that it can die. Reads from standard input {"hub", "folder", "machine", "port", "do"};
+see test_remote.py for what is done.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ import os
 import sys
 import threading
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+from agent.events import MoneySettled
+from agent.job_events import JobEnded
+from agent.jobs.rented_machine import SandboxMachine, renting
 from agent.sandbox.host import Executor, StepResult, ToolCall, ToolStub
-from agent.sandbox.remote import Consent
-from tests.doubles.sandbox_server import TOKEN
-from tools import machines
-from tools.hub.hub import WritableHub
-from tools.jobs.prices import Prices
-from tools.problem import Problem, Refused, Stopped
+from agent.sandbox.rental import Consent
+from tests.doubles.jobs import Places
+from tools.cards import Answer, Spend
+from tools.problem import Problem, Stopped
 
-CPU_BASIC = {"name": "cpu-basic", "unitCostMicroUSD": 10_000, "unitLabel": "hour"}
 TOOLS = (ToolStub("add", "(a: int, b: int) -> int"), ToolStub("rows", "(n: int) -> list[int]"))
 
 
@@ -30,18 +34,19 @@ def main() -> None:
     folder = Path(order["folder"])
     asked: list[str] = []
     printed: list[str] = []
+    hub: Any = SimpleNamespace(url=order["hub"])
+    at = Places(hub, folder)
 
-    def ask() -> Consent:
-        spend = machines.proposal(Prices(lambda: [CPU_BASIC]), hours=1)
+    def ask(spend: Spend) -> tuple[Answer, Spend]:
         asked.append(f"{spend.where} {spend.flavor} {spend.hold_micro_usd}")
-        if order["do"] == "refuse":
-            raise Refused("The user said no.")
-        hub = WritableHub(TOKEN, os.environ["HF_ENDPOINT"])
-        return Consent(
-            order.get("seconds", 3600.0),
-            lambda: machines.start(hub, spend, "session-1", order["machine"], order["port"], setup=""),
-            order.get("quiet", 120.0),
-        )
+        seconds = order.get("seconds", spend.timeout_seconds)
+        return Answer(verdict=order.get("say", "yes")), spend.model_copy(update={"timeout_seconds": seconds})
+
+    machine = partial(SandboxMachine, folder=order["machine"], port=order["port"], setup="")
+    rent = renting(at.jobs, ask, machine)
+
+    def quiet() -> Consent:
+        return replace(rent(), quiet_seconds=order.get("quiet", 120.0))
 
     def call(call: ToolCall) -> object:
         if call.name == "rows":
@@ -65,7 +70,7 @@ def main() -> None:
         kept = {"output": result.output, "value": result.value, "error": result.error, "restarted": result.restarted}
         return kept | {"lost": [lost.name for lost in result.lost], "seconds": round(time.monotonic() - started, 2)}
 
-    with Executor(folder, call, TOOLS, printed.append, level="remote", rent=ask) as code:
+    with Executor(folder, call, TOOLS, printed.append, level="remote", rent=quiet) as code:
         steps = []
         for step in order["steps"]:
             match step:
@@ -75,6 +80,10 @@ def main() -> None:
                     steps.append(run(source, after))
                 case {"let_go": _}:
                     code.let_go()
+                case {"press": "stop"}:
+                    at.jobs.cancel_open()
+                case {"press": "end"}:
+                    at.jobs.cancel(at.jobs.list()[-1].job)
                 case {"upload": name, "text": text}:
                     (folder / "uploads" / name).write_text(text)
                 case _:
@@ -83,7 +92,11 @@ def main() -> None:
         if order["do"] == "die":
             print(json.dumps({"steps": steps}), flush=True)
             os._exit(1)
-    print(json.dumps({"steps": steps, "asked": asked, "told": "".join(printed), "report": report}))
+        at.jobs.close()  # as a session does when it closes: then the code's process is ended
+    ended = [event.status for event in at.events(JobEnded)]
+    paid = [event.micro_usd for event in at.events(MoneySettled)]
+    told = {"asked": asked, "told": "".join(printed), "report": report, "ended": ended, "paid": paid}
+    print(json.dumps({"steps": steps, **told}))
 
 
 if __name__ == "__main__":

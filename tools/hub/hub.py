@@ -12,17 +12,16 @@ import functools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 import httpx2
-from huggingface_hub import HfApi, Sandbox, constants, get_session, set_client_factory
+from huggingface_hub import HfApi, get_session, set_client_factory
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
-    SandboxError,
 )
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import default_client_factory, hf_raise_for_status, parse_ratelimit_headers
@@ -64,19 +63,6 @@ class HubWriter(Protocol):
     """What may be changed on the Hub. Whoever holds one has the user's consent."""
 
     def delete_repo(self, repo: str) -> None: ...
-
-
-class Rented(Protocol):
-    """A machine of huggingface_hub's Sandbox, as far as it is used here."""
-
-    id: str
-    files: Any
-
-    def run(self, cmd: str, *, background: bool) -> Any: ...
-    def proxy_url_for(self, port: int, path: str, *, scheme: str) -> str: ...
-    def kill(self) -> None: ...
-    @property
-    def proxy_headers(self) -> dict[str, str]: ...
 
 
 class Hub:
@@ -238,26 +224,6 @@ class WritableHub(Hub):
             self._call(f"{kind} {id!r}", lambda: api.delete_repo(id, repo_type=kind))
         except (AttributeError, TypeError):  # what the library says of an error that is JSON but no plain object
             raise _nonsense(f"{kind} {id!r}") from None
-
-    def rent(self, flavor: str, idle_seconds: int, labels: Mapping[str, str]) -> Rented:
-        """Start a sandbox on this account, and wait until it answers. No token goes into it."""
-        if not self._token:
-            raise Problem("Nobody is signed in.", "Sign in with Hugging Face, or set HF_TOKEN.")
-        if constants.ENDPOINT.rstrip("/") != self.endpoint:  # the library asks no other
-            raise Problem(f"Machines are rented from {constants.ENDPOINT} only.", "Set HF_ENDPOINT before the start.")
-        made = self.within(
-            None,
-            lambda: Sandbox.create(flavor=flavor, idle_timeout=idle_seconds, labels=dict(labels), token=self._token),
-        )
-        return cast(Rented, made)
-
-    def within(self, rented: Rented | None, work: Callable[[], _T]) -> _T:
-        """Do a request to a sandbox, or for one; its errors as words."""
-        what = f"the rented machine {rented.id}" if rented else "a rented machine"
-        try:
-            return self._call(what, work)
-        except SandboxError as error:
-            raise Problem(f"{what[0].upper()}{what[1:]} failed: {str(error)[:300]}", "Try again in a minute.") from None
 
 
 _LISTED: Mapping[Kind, tuple[str, ...]] = {

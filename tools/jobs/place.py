@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -130,6 +131,7 @@ class JobRow:
     billed_micro_usd: int | None = None  # None: no bill tells yet
     left: tuple[OutputFile, ...] = ()  # what is listed of its bucket's folder, after its end
     runs: str = "script"  # as its place's words say
+    purpose: str = "task"  # as its Spend has it
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,22 @@ class Machine(Protocol):
     def list(self, path: str) -> list[tuple[str, str, int]]: ...
 
     def fetch(self, path: str, to: Path, most: int) -> int: ...
+
+    def connect(self) -> MachineConnection: ...  # when it is ready
+
+
+class MachineConnection(Protocol):
+    """Stays open, for who talks all the time with a server in the machine. Every method raises Problem in words."""
+
+    def put(self, path: str, data: bytes) -> None: ...
+
+    def begin(self, command: str) -> None: ...  # and let it run
+
+    def get(self, port: int, path: str) -> AbstractContextManager[Iterator[bytes]]: ...  # the answer as it comes
+
+    def post(self, port: int, path: str, data: bytes) -> bytes: ...
+
+    def close(self) -> None: ...
 
 
 class JobsView(Protocol):
@@ -186,7 +204,7 @@ class JobsView(Protocol):
 
     def wait(self, job: str, seconds: float) -> bool: ...  # whether it has ended
 
-    def machine(self, job: str) -> Machine: ...  # a sandbox
+    def machine(self, job: str) -> Machine: ...  # a sandbox to try things in
 
     def foresee(self, job: str, request: Spend) -> Foreseen: ...  # what a job's pace says of a request, which has steps
 

@@ -95,9 +95,10 @@ def _view(desk: Desk) -> tuple[JobsView, PlaceWords]:
 
 
 def _running(view: JobsView, flavor: str) -> str:
-    """The latest sandbox of that flavor, or of any."""
-    rows = (row for row in reversed(view.list()) if row.runs == "machine" and row.status == "running")
-    for row in rows:
+    """The latest sandbox of that flavor, or of any; not the one that runs the session's code."""
+    for row in reversed(view.list()):
+        if row.runs != "machine" or row.status != "running" or row.purpose == "code":
+            continue
         if not flavor or row.flavor == flavor:
             try:
                 view.machine(row.job).ready()

@@ -1,19 +1,25 @@
-"""The server inside a sandbox, behind the Hub's proxy for job ports. It really runs commands, in a folder of its own."""
+"""The server inside a sandbox, behind the Hub's proxy for job ports. It really runs commands, in a folder of its own.
+
+What is started to run on is ended with the sandbox. Requests without the right two tokens are refused, and kept.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx2
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -27,10 +33,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class SandboxServers:
-    """All of them. boots: seconds from a job's run to the first answer."""
+    """All of them. boots: seconds from a job's run to the first answer. whole: none has a / of its own, but this machine's."""
 
     hub: FakeHub
     boots: float = 0.0
+    whole: bool = False
+    refused: list[str] = field(default_factory=list)
+    processes: dict[str, list[subprocess.Popen[bytes]]] = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
     folders: dict[str, Path] = field(default_factory=dict)
 
@@ -43,10 +52,18 @@ class SandboxServers:
             Route(f"{at}/v1/files/write", self._write, methods=["PUT"]),
             Route(f"{at}/v1/files/stat", self._stat),
             Route(f"{at}/v1/files/list", self._list),
+            Route(f"{at}/v1/processes", self._begin, methods=["POST"]),
+            Route(f"{at}/v1/proxy/{{port:int}}/{{path:path}}", self._forward, methods=["GET", "POST"]),
         ]
+
+    def close(self) -> None:
+        for job in self.processes:
+            self._kill(job)
 
     def root(self, job: str) -> Path:
         """What the sandbox takes for /."""
+        if self.whole:
+            return Path("/")
         if job not in self.folders:
             self.folders[job] = Path(tempfile.mkdtemp(prefix="sandbox-"))
         return self.folders[job]
@@ -56,8 +73,10 @@ class SandboxServers:
         if job is None or job.stage != "RUNNING" or self.hub.jobs.now() - (job.started or 0) < self.boots:
             return JSONResponse({"error": "no such job"}, 502)
         if self.hub.who(request) is None:
+            self.refused.append(request.url.path)
             return JSONResponse({"error": "the proxy wants a token"}, 401)
         if request.headers.get("x-sandbox-token") != job.body["secrets"]["SBX_TOKEN"]:
+            self.refused.append(request.url.path)
             return JSONResponse({"error": "wrong sandbox token"}, 403)
         return job
 
@@ -94,6 +113,57 @@ class SandboxServers:
                 yield _line({"event": name, "data": data.decode("utf-8", "replace")})
         code = None if timed_out else process.returncode
         yield _line({"event": "exit", "exit_code": code, "timed_out": timed_out, "duration_ms": 1})
+
+    async def _begin(self, request: Request) -> Response:
+        job = self._job(request)
+        if isinstance(job, Response):
+            return job
+        body = await request.json()
+        environment = {"PATH": os.environ["PATH"], "HOME": "/home", "SBX_TOKEN": "of the sandbox"}
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", body["cmd"]], env=environment, start_new_session=True, stdout=subprocess.DEVNULL
+        )
+        self.processes.setdefault(job.id, []).append(process)
+        threading.Thread(target=self._end_with, args=(job,), daemon=True).start()
+        return JSONResponse({"id": f"p{process.pid}", "pid": process.pid, "cmd": body["cmd"], "running": True})
+
+    def _end_with(self, job: Job) -> None:
+        while not job.over:
+            time.sleep(0.02)
+        self._kill(job.id)
+
+    def _kill(self, job: str) -> None:
+        for process in self.processes[job]:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    async def _forward(self, request: Request) -> Response:
+        """As the port proxy: the answer is passed on as it comes."""
+        job = self._job(request)
+        if isinstance(job, Response):
+            return job
+        port, path = request.path_params["port"], request.path_params["path"]
+        client = httpx2.AsyncClient(timeout=None, trust_env=False)
+        url = f"http://127.0.0.1:{port}/{path}?{request.url.query}"
+        try:
+            asked = client.build_request(request.method, url, content=await request.body())
+            answer = await client.send(asked, stream=True)
+        except httpx2.HTTPError:
+            await client.aclose()
+            return JSONResponse({"error": "nothing listens there"}, 502)
+        return StreamingResponse(self._passed_on(client, answer, job), answer.status_code)
+
+    @staticmethod
+    async def _passed_on(client: httpx2.AsyncClient, answer: httpx2.Response, job: Job) -> AsyncIterator[bytes]:
+        try:
+            async for piece in answer.aiter_raw():
+                yield piece
+        except httpx2.HTTPError:
+            if not job.over:
+                raise
+        finally:
+            await client.aclose()
 
     def _path(self, request: Request) -> Path | Response:
         job = self._job(request)

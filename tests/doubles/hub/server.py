@@ -146,6 +146,7 @@ class FakeHub:
     def stop(self) -> None:
         self._server.should_exit = True
         self._thread.join(10)
+        self.sandboxes.close()
 
     def places(self) -> Places:
         return Places.from_environ(self.environ())

@@ -37,6 +37,9 @@ from tools.jobs.remote.launch import labels
 from tools.problem import MachineEnded, Problem
 
 IMAGE = "python:3.12"
+SILENCE = httpx2.Timeout(
+    60.0, connect=10.0, read=45.0
+)  # of a server in it, which gives a sign of life every ten seconds
 KEPT = 100_000  # characters of each stream of a command, its end
 READ = 200_000  # bytes of a file that is read as text
 
@@ -131,6 +134,10 @@ class HubSandbox:
             self._spoken(lambda: sandbox.files.download(path, to))
         return size
 
+    def connect(self) -> SandboxConnection:
+        """For who talks with a server in it all the time. When it is ready."""
+        return SandboxConnection(self)
+
     @contextlib.contextmanager
     def _open(self) -> Iterator[Any]:
         api = HfApi(self.hub.endpoint, token=self.hub.token or False)
@@ -163,6 +170,67 @@ class HubSandbox:
             raise Problem(f"Sandbox {self.job} does not answer.", "See job_status; it may have ended.") from None
         except (ValueError, KeyError, TypeError, AttributeError, UnicodeError):
             raise Problem(f"Sandbox {self.job} answers what makes no sense.", "Start another.") from None
+
+
+class SandboxConnection:
+    """A connection that stays open. Every method raises Problem."""
+
+    def __init__(self, sandbox: HubSandbox) -> None:
+        self._sandbox, self._opened = sandbox, contextlib.ExitStack()
+        self._there = self._opened.enter_context(sandbox._open())
+        self._scheme = f"{self._there._server.base_url.partition('://')[0]}://"
+        self._client = self._opened.enter_context(
+            httpx2.Client(timeout=SILENCE, follow_redirects=False, trust_env=False)
+        )
+
+    def put(self, path: str, data: bytes) -> None:
+        self._sandbox._spoken(lambda: self._there.files.write(path, data))
+
+    def begin(self, command: str) -> None:
+        """Start a shell command and let it run. While it does, the sandbox is not idle."""
+        self._sandbox._spoken(lambda: self._there.run(command, background=True))
+
+    @contextlib.contextmanager
+    def get(self, port: int, path: str) -> Iterator[Iterator[bytes]]:
+        """What a server on that port of its loopback interface answers, as it comes."""
+        try:
+            with self._client.stream("GET", self._url(port, path), headers=self._there.proxy_headers) as response:
+                if response.status_code != 200:
+                    raise _unfit(response)
+                yield self._pieces(response)
+        except (httpx2.HTTPError, httpx2.StreamError, RuntimeError):  # the last: it has been closed
+            raise _unreachable() from None
+
+    def post(self, port: int, path: str, data: bytes) -> bytes:
+        try:
+            response = self._client.post(self._url(port, path), content=data, headers=self._there.proxy_headers)
+        except (httpx2.HTTPError, RuntimeError):
+            raise _unreachable() from None
+        if response.status_code != 200:
+            raise _unfit(response)
+        return bytes(response.content)
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def _url(self, port: int, path: str) -> str:
+        url: str = self._there.proxy_url_for(port, path, scheme=self._scheme)
+        return url
+
+    @staticmethod
+    def _pieces(response: httpx2.Response) -> Iterator[bytes]:
+        try:
+            yield from response.iter_bytes()
+        except (httpx2.HTTPError, httpx2.StreamError):
+            raise _unreachable() from None
+
+
+def _unfit(response: httpx2.Response) -> Problem:
+    return Problem(f"The rented machine answered {response.status_code}.", "Try again in a minute.")
+
+
+def _unreachable() -> Problem:
+    return Problem("The rented machine cannot be reached.", "Try again in a minute; what was saved is kept.")
 
 
 class _Tail:
