@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agent.events import ApprovalAsked, RunEnded
-from agent.models.picker import Wish
+from agent.models.selection import Wish
 from agent.session import Session
 from agent.sessions import OWN_MACHINE, Sessions, Unknown
 from agent.settings import Settings, micro_usd

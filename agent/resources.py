@@ -9,7 +9,7 @@ from typing import Any
 from agent.events import ModelChosen
 from agent.models.deltas import Thinker
 from agent.models.metered import SecondPayer
-from agent.models.picker import Wish
+from agent.models.selection import Wish
 from agent.notices import Notices
 from agent.settings import Approve
 from tools import NEED_A_PLACE, NEED_HUGGING_FACE, TOOLS

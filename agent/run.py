@@ -71,7 +71,7 @@ class Equipment:
 class Run:
     """Begun once. It goes on until done was called with its RunEnded."""
 
-    def __init__(self, id: str, equipment: Equipment, steps_before: int, done: Callable[[RunEnded], None]) -> None:
+    def __init__(self, id: str, equipment: Equipment, steps_before: int, *, done: Callable[[RunEnded], None]) -> None:
         """steps_before: of the session. done: put down how it ended; the session is free for another then."""
         self.id = id
         self._lent, self._steps_before, self._done = equipment, steps_before, done
@@ -167,8 +167,8 @@ class Run:
             model,
             list(lent.toolbox.tools.values()),
             child,
-            lambda name, arguments: lent.toolbox.call(name, (), arguments, by="agent", step=self.step),
-            lent.emit,
+            call_tool=lambda name, arguments: lent.toolbox.call(name, (), arguments, by="agent", step=self.step),
+            emit=lent.emit,
             memory=lent.memory,
             work=lent.folder / "work",
             run=self.id,

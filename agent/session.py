@@ -23,7 +23,7 @@ from agent.loop.slash_commands import parse_typed
 from agent.loop.toolbox import Toolbox
 from agent.loop.window import Window
 from agent.models.metered import settle_what_was_cut_short
-from agent.models.picker import Wish
+from agent.models.selection import Wish
 from agent.money.books import Books
 from agent.resources import Resources, tools_for
 from agent.run import Equipment, Run, close_unfinished
@@ -55,12 +55,23 @@ class Session:
         self._emit = self._books.emit
         self._pinned = Pinned(self._emit, entries, journal.entries)
         self._approvals = Approvals(self._emit, past.approvals)
-        self._consents = Consents(self.id, resources, self._books, self._approvals, self._pinned)
-        self._toolbox = Toolbox(tools_for(resources), self._emit, lambda call: self._going().desk(call), past.calls)
+        self._consents = Consents(self.id, resources, self._books, approvals=self._approvals, pinned=self._pinned)
+        self._toolbox = Toolbox(
+            tools_for(resources), self._emit, lambda call: self._going().desk(call), called_before=past.calls
+        )
         self._model = SessionModel(self._resources, self._books, entries)
         self._executor: Executor | None = None
         payers, secrets, emit, reserve = resources.payers, resources.secrets, self._emit, self._consents.reserve
-        self._jobs = Jobs(self.id, resources.places, emit, reserve, resources.prices, payers, secrets, journal.entries)
+        self._jobs = Jobs(
+            self.id,
+            resources.places,
+            emit,
+            reserve=reserve,
+            prices=resources.prices,
+            payers=payers,
+            secrets=secrets,
+            past=journal.entries,
+        )
         self._equipment = Equipment(
             session=self.id,
             folder=folder,
@@ -98,7 +109,7 @@ class Session:
                 close_unfinished(past, self._emit, "The end of this run could not be saved.")
             if replace:
                 self._pinned.take_back(replace)
-            run = Run(f"r{past.runs + 1}", self._equipment, past.last_step, self._over)
+            run = Run(f"r{past.runs + 1}", self._equipment, past.last_step, done=self._over)
             self._emit(UserSaid(run=run.id, text=text, files=tuple(files)))
             if not typed:
                 self._pinned.heard(text)
@@ -242,7 +253,7 @@ class Session:
             rent = renting(self._jobs, self._ask_for_more)
             rent_if = rent if levels.standing().level == "remote" else None
             self._executor = Executor(
-                self.folder, self._call_from_code, stubs, self._printed, key=self._resources.key, rent=rent_if
+                self.folder, self._call_from_code, stubs, on_output=self._printed, key=self._resources.key, rent=rent_if
             )
         return self._executor
 

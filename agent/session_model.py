@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from agent.events import Entry, ModelChosen
 from agent.models.deltas import Thinker
 from agent.models.metered import Counted, Metered, Purse, TokenPrices
-from agent.models.picker import Wish
+from agent.models.selection import Wish
 from agent.money.books import Books
 from agent.resources import Resources
 from tools.cards import Answer, RaiseCap
@@ -46,7 +46,7 @@ class SessionModel:
                 f"Nobody says what {chosen.model} costs, so no limit can be kept.", "Pick another model or provider."
             )
         prices = TokenPrices(chosen.input_price, chosen.output_price, chosen.cached_price)
-        return Metered(model, prices, Purse(self._books, ask, other), chosen.window, self._counted)
+        return Metered(model, prices, Purse(self._books, ask, other), window=chosen.window, counted=self._counted)
 
     def reconcile(self) -> None:
         """Correct what thinking has cost to what the bill says, once the bill knows of every call that was charged.

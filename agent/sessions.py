@@ -16,8 +16,8 @@ from agent.jobs.bills import LATELY
 from agent.jobs.sweeper import Renter, Sweeper
 from agent.journal import Header, Journal, held_elsewhere, read_header
 from agent.models.menu import Menu as Menu
-from agent.models.picker import ModelFacts, Picker, Wish, selected
-from agent.models.selection import Selection
+from agent.models.picker import ModelFacts, Picker, selected
+from agent.models.selection import Selection, Wish
 from agent.notices import Notices
 from agent.resources import Resources
 from agent.sandbox.inside import confine
@@ -167,9 +167,9 @@ class Sessions:
         chosen = self.open(id, owner).chosen if id else None
         return selected(chosen or self.picker.choose(owner, Wish()), self.settings.places.router_url)
 
-    def think_with(self, owner: str, id: str, model: str, base_url: str, bill_to: str) -> Selection:
+    def think_with(self, owner: str, id: str, wish: Wish) -> Selection:
         """Choose for a session; the next run thinks with it. Raises Problem for what is not offered."""
-        chosen = self.open(id, owner).choose(Wish(model, base_url, bill_to))
+        chosen = self.open(id, owner).choose(wish)
         return selected(chosen, self.settings.places.router_url)
 
     def _token(self, owner: str) -> str:
@@ -214,7 +214,7 @@ class Sessions:
         secret = self.settings.job_secrets.get if self._at_home(owner) else lambda _: None
         places: list[JobPlace] = [LocalJobs(folder)] if self._at_home(owner) else []
         places += [
-            HubJobs(folder, hub, self._prices, secret),
+            HubJobs(folder, hub, self._prices, secret=secret),
             Sandboxes(folder, hub, self._prices),
             Schedules(folder, hub, self._prices, secret),
         ]

@@ -70,12 +70,14 @@ def request_words(request: Request) -> str:
 def card_words(card: Card) -> str:
     match card:
         case PapersFound(query=query, source=source, papers=papers):
-            return _listed(len(papers), "paper", f"“{query}”, {source}", [f"{one.id} {one.title}" for one in papers])
+            return _listed(
+                len(papers), "paper", f"“{query}”, {source}", rows=[f"{one.id} {one.title}" for one in papers]
+            )
         case PaperOpened(sections=sections, text=text):
             parts = [_paper_head(card), *[f"  {safe(name)}" for name in sections]]
             return "\n".join([*parts, f"[dim]{safe(_cut(text, EXCERPT))}[/]"] if text else parts)
         case ReposFound(repo_kind=kind, query=query, repos=repos):
-            return _listed(len(repos), kind, f"“{query}”", [" · ".join([repo.id, *repo.facts]) for repo in repos])
+            return _listed(len(repos), kind, f"“{query}”", rows=[" · ".join([repo.id, *repo.facts]) for repo in repos])
         case PlanMade(todos=todos):
             return "\n".join([f"[cyan]Plan[/] {_completed(todos)}", *[_todo(todo) for todo in todos]])
         case FileMade(path=path, bytes=size, job=job):
@@ -126,7 +128,7 @@ def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[:limit] + " …"
 
 
-def _listed(number: int, noun: str, of: str, rows: Sequence[str]) -> str:
+def _listed(number: int, noun: str, of: str, *, rows: Sequence[str]) -> str:
     head = f"[cyan]{number:,} {noun}{'' if number == 1 else 's'}[/] {safe(of)}"
     more = [f"  [dim]and {len(rows) - ROWS:,} more[/]"] if len(rows) > ROWS else []
     return "\n".join([head, *[f"  {safe(short(row))}" for row in rows[:ROWS]], *more])

@@ -40,12 +40,12 @@ def main() -> int:
 
 def measure_ours(model: Model, report: Report) -> None:
     with _app(our_app, model) as app:
-        report.ours |= _one_and_eight(app, model, lambda: OurSession(app), "ours", report.quick)
+        report.ours |= _one_and_eight(app, model, lambda: OurSession(app), name="ours", quick=report.quick)
 
 
 def measure_peer(model: Model, report: Report) -> None:
     with _app(peer_app, model) as app:
-        report.peer |= _one_and_eight(app, model, lambda: PeerSession(app), "peer", report.quick)
+        report.peer |= _one_and_eight(app, model, lambda: PeerSession(app), name="peer", quick=report.quick)
     report.notes += [
         "GradioUI is stock: one agent, one run at a time. Sessions wait for each other; its latencies begin when the model speaks.",
         "In its favour, GradioUI forgets each run (reset_agent_memory=True), so that prompts do not grow from run to run.",
@@ -56,9 +56,9 @@ def measure_fifty(model: Model, report: Report) -> None:
     sessions, steps = (8, 2) if report.quick else (50, 3)
     for part, apart in (("fifty", 4.0 / sessions), ("fifty at once", 0.0)):  # four seconds: one step
         with _app(our_app, model) as app:
-            _warm_up(app, model, lambda: OurSession(app), part.split()[-1])
+            _warm_up(app, model, lambda: OurSession(app), name=part.split()[-1])
             tasks = [Task(f"{part.replace(' ', '-')}-{n}", steps, delay=0.02) for n in range(sessions)]
-            report.ours[part] = measure(app, model, lambda: OurSession(app), tasks, spread=apart)
+            report.ours[part] = measure(app, model, lambda: OurSession(app), tasks=tasks, spread=apart)
     report.notes += [
         f"fifty: {sessions} sessions at 50 tokens a second each, which begin evenly over the time of one step.",
         f"fifty at once: the same, but all {sessions} begin and end their steps at the same moment: the worst case, not judged.",
@@ -72,7 +72,7 @@ def measure_browser(model: Model, report: Report) -> None:
         return
     tasks = {steps: Task(f"page-{steps}", 2, delay=0.02) for steps in ((20,) if report.quick else (100, 500))}
     with TemporaryDirectory(prefix="ml-intern-bench-") as folder:
-        report.pages += measure_pages(model, Path(folder), chromium, tasks)
+        report.pages += measure_pages(model, Path(folder), chromium, tasks=tasks)
 
 
 def measure_stop(model: Model, report: Report) -> None:  # brings its own model
@@ -99,19 +99,19 @@ MEASURES: dict[str, Callable[[Model, Report], None]] = {
 
 
 def _one_and_eight(
-    app: App, model: Model, session: Callable[[], Session], name: str, quick: bool
+    app: App, model: Model, session: Callable[[], Session], *, name: str, quick: bool
 ) -> dict[str, Figures]:
-    _warm_up(app, model, session, name)
+    _warm_up(app, model, session, name=name)
     steps, many = (4, 2) if quick else (20, 8)
     return {
-        "one": measure(app, model, session, [Task(f"{name}-one", steps)]),
-        "eight": measure(app, model, session, [Task(f"{name}-{n}", steps) for n in range(many)]),
+        "one": measure(app, model, session, tasks=[Task(f"{name}-one", steps)]),
+        "eight": measure(app, model, session, tasks=[Task(f"{name}-{n}", steps) for n in range(many)]),
     }
 
 
-def _warm_up(app: App, model: Model, session: Callable[[], Session], name: str) -> None:
+def _warm_up(app: App, model: Model, session: Callable[[], Session], *, name: str) -> None:
     """A short run that is not counted: what an app loads with its first run is loaded."""
-    measure(app, model, session, [Task(f"{name}-warm-up", steps=2, tokens=20)])
+    measure(app, model, session, tasks=[Task(f"{name}-warm-up", steps=2, tokens=20)])
 
 
 @contextmanager

@@ -32,7 +32,7 @@ class PageFigures:
     replay_kb: float
 
 
-def measure_pages(model: Model, folder: Path, chromium: str, tasks: dict[int, Task]) -> list[PageFigures]:
+def measure_pages(model: Model, folder: Path, chromium: str, *, tasks: dict[int, Task]) -> list[PageFigures]:
     """For each number of recorded steps: reload the page, then run the task after them."""
     work = [(record(folder, steps), task) for steps, task in tasks.items()]
     with our_app(model.base_url, folder) as app:
@@ -45,13 +45,13 @@ async def _measure(app: App, chromium: str, work: list[tuple[Recorded, Task]]) -
         browser = await playwright.chromium.launch(executable_path=chromium, args=ARGS)
         for past, task in work:
             page = await browser.new_page(viewport={"width": 1440, "height": 900})
-            figures.append(await _one(app, page, past, task))
+            figures.append(await _one(app, page, past, task=task))
             await page.close()
         await browser.close()
     return figures
 
 
-async def _one(app: App, page: Page, past: Recorded, task: Task) -> PageFigures:
+async def _one(app: App, page: Page, past: Recorded, *, task: Task) -> PageFigures:
     session = OurSession(app, past.id, past.last_seq)
     await page.goto(f"{app.address}/?session={session.id}")
     await page.get_by_text(past.answer).wait_for()

@@ -113,16 +113,18 @@ class _Run:
             if self.kind == "hang" and step > self.at:
                 self._wait(0.1)
                 break
-            losses.append(self._step(step, model, sample, loss_of, optimizer))
+            losses.append(self._step(step, model, sample, loss_of=loss_of, optimizer=optimizer))
             if step % self.log_every == 0:
                 mean = sum(losses[-self.log_every :]) / self.log_every
                 say(step, {"loss": mean, "learning_rate": self._rate(step)})
-            self._pause(step, model, sample, loss_of, say)
+            self._pause(step, model, sample, loss_of=loss_of, say=say)
         curve.end = (time.process_time() - began + self.waited) * SCALE
         curve.took = self._took(losses)
         return curve
 
-    def _step(self, step: int, model: nn.Module, sample: Any, loss_of: Any, optimizer: torch.optim.Optimizer) -> float:
+    def _step(
+        self, step: int, model: nn.Module, sample: Any, *, loss_of: Any, optimizer: torch.optim.Optimizer
+    ) -> float:
         started = time.process_time()
         if step == 1:
             self._wait(self.first_step)
@@ -150,7 +152,7 @@ class _Run:
     def _wait(self, seconds: float) -> None:
         self.waited += seconds
 
-    def _pause(self, step: int, model: nn.Module, sample: Any, loss_of: Any, say: Callable[..., None]) -> None:
+    def _pause(self, step: int, model: nn.Module, sample: Any, *, loss_of: Any, say: Callable[..., None]) -> None:
         if self.eval_every and step % self.eval_every == 0:
             with torch.no_grad():
                 found = [float(loss_of(model(x), y)) for x, y in (sample(64) for _ in range(self.eval_batches))]

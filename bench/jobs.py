@@ -68,7 +68,7 @@ def main() -> int:
     began = time.monotonic()
     honest, each = (40, 6) if options.quick else (HONEST, EACH_FAULT)
     honest, each = honest * options.times, each * options.times
-    curves = _curves(options.curves, honest, each, CALIBRATION if options.calibrate else options.seeds)
+    curves = _curves(options.curves, honest, each, first_seed=CALIBRATION if options.calibrate else options.seeds)
     if options.calibrate:
         _calibrate(curves)
         return 0
@@ -314,7 +314,7 @@ def _wilson(hits: int, of: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def _curves(kept: Path | None, honest: int, each: int, first_seed: int) -> list[Curve]:
+def _curves(kept: Path | None, honest: int, each: int, *, first_seed: int) -> list[Curve]:
     if kept and kept.exists():
         curves: list[Curve] = pickle.loads(kept.read_bytes())  # of our own making, on this machine
         return curves

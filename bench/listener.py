@@ -24,7 +24,7 @@ class Listener:
     async def follow(self, path: str, opened: asyncio.Event | None = None) -> None:
         """Read until the run has ended. opened is set when the server has begun to answer."""
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "gzip"}
-        reader, writer, head = await request(self._port, "GET", path, headers)
+        reader, writer, head = await request(self._port, "GET", path, headers=headers)
         try:
             self.wire += len(head)
             if opened:

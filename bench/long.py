@@ -152,15 +152,15 @@ def work(folder: Path, base_url: str, meter: Meter) -> str:
         writer.emit(event)
 
     stubs = [ToolStub(tool.__name__) for tool in TOOLS]
-    with Executor(folder, lambda call: None, stubs, lambda text: None) as executor:
+    with Executor(folder, lambda call: None, stubs, on_output=lambda text: None) as executor:
         emit(UserSaid(run="r1", text=TASK))
         emit(DemandsSet(demands=DEMANDS, by="user"))
         coder = Coder(
             RouterModel("scripted", base_url, window=WINDOW),
             [DeskTool(tool) for tool in TOOLS],
             executor,
-            lambda name, arguments: None,
-            emit,
+            call_tool=lambda name, arguments: None,
+            emit=emit,
             memory=Memory(journal.entries),
             work=folder / "work",
             run="r1",

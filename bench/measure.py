@@ -89,16 +89,16 @@ class _Heard:
 
 
 def measure(
-    app: App, model: Model, session: Callable[[], Session], tasks: Sequence[Task], spread: float = 0.0
+    app: App, model: Model, session: Callable[[], Session], *, tasks: Sequence[Task], spread: float = 0.0
 ) -> Figures:
     """Run each task in a session of its own, all at once, or each one `spread` seconds after the one before."""
     before = app.resident_mb()
     with CpuRecord(app) as cpu:
-        heard = asyncio.run(_hear(model, [session() for _ in tasks], tasks, spread))
-    return _figures(heard, cpu, before, app.resident_mb())
+        heard = asyncio.run(_hear(model, [session() for _ in tasks], tasks, spread=spread))
+    return _figures(heard, cpu, before, after=app.resident_mb())
 
 
-async def _hear(model: Model, sessions: Sequence[Session], tasks: Sequence[Task], spread: float) -> list[_Heard]:
+async def _hear(model: Model, sessions: Sequence[Session], tasks: Sequence[Task], *, spread: float) -> list[_Heard]:
     await asyncio.gather(*(session.open() for session in sessions))
 
     async def one(n: int, session: Session, task: Task) -> tuple[Task, float, float, Listener]:
@@ -118,7 +118,9 @@ async def _hear(model: Model, sessions: Sequence[Session], tasks: Sequence[Task]
     return heard
 
 
-def _figures(heard: list[_Heard], cpu: CpuRecord, before: tuple[float, float], after: tuple[float, float]) -> Figures:
+def _figures(
+    heard: list[_Heard], cpu: CpuRecord, before: tuple[float, float], *, after: tuple[float, float]
+) -> Figures:
     runs, task = len(heard), heard[0].task
     ends = min(ENDS, task.steps // 2)
     first, last = range(ends), range(task.steps - ends, task.steps)

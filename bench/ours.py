@@ -22,7 +22,7 @@ END = b'"kind":"run_ended"'
 def our_app(model_url: str, folder: Path) -> Iterator[App]:
     """The app with its data in the folder. What lies there as journals are its sessions."""
     environ = {"DATA_DIR": str(folder), "MODEL_BASE_URL": model_url, "MODEL_ID": "scripted"}
-    with running(["app.py"], f"{PREFIX}/sessions", folder, environ) as app:
+    with running(["app.py"], f"{PREFIX}/sessions", folder, environ=environ) as app:
         yield app
 
 

@@ -60,7 +60,7 @@ class App:
 
 @contextmanager
 def running(
-    command: Sequence[str], ready: str, folder: Path, environ: Mapping[str, str] | None = None
+    command: Sequence[str], ready: str, folder: Path, *, environ: Mapping[str, str] | None = None
 ) -> Iterator[App]:
     """Run `python *command` with a free PORT until the with block ends. ready: a path it answers when it is up."""
     with socket.socket() as free:

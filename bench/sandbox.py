@@ -141,7 +141,7 @@ def _loop(folder: Path, level: Level, rounds: int) -> Bar:
 
 def _memory(folder: Path, level: Level, sessions: int) -> float:
     """Megabytes that one more idle session takes for itself: the median of some."""
-    opened = [Executor(folder / f"idle{n}", _tool, STUBS, _ignore, level=level) for n in range(sessions)]
+    opened = [Executor(folder / f"idle{n}", _tool, STUBS, on_output=_ignore, level=level) for n in range(sessions)]
     try:
         for session in opened:
             session.run("x = 1", threading.Event())
@@ -240,7 +240,7 @@ def _ignore(_text: str) -> None:
 
 @contextmanager
 def _session(folder: Path, level: Level) -> Iterator[Executor]:
-    with Executor(folder, _tool, STUBS, _ignore, level=level) as session:
+    with Executor(folder, _tool, STUBS, on_output=_ignore, level=level) as session:
         yield session
 
 

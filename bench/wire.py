@@ -10,7 +10,7 @@ LONGEST = 2**24  # bytes of an event or a head
 
 
 async def request(
-    port: int, method: str, path: str, headers: dict[str, str], body: bytes = b""
+    port: int, method: str, path: str, *, headers: dict[str, str], body: bytes = b""
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
     """Send a request; returns the connection and the head of the answer. Raises RuntimeError for any but 200."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=LONGEST)
@@ -27,7 +27,7 @@ async def ask(port: int, path: str, form: object = None) -> Any:
     """GET JSON, or POST a form as JSON as a page of this port does."""
     headers = {"Connection": "close", "Origin": f"http://127.0.0.1:{port}", "Content-Type": "application/json"}
     body = b"" if form is None else json.dumps(form).encode()
-    reader, writer, _ = await request(port, "GET" if form is None else "POST", path, headers, body)
+    reader, writer, _ = await request(port, "GET" if form is None else "POST", path, headers=headers, body=body)
     try:
         return json.loads(await reader.read())
     finally:

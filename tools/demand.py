@@ -13,7 +13,7 @@ from tools.problem import Problem
 _ABOUT = get_args(Demand.model_fields["about"].annotation)
 
 
-def demand(desk: Desk, about: str, rule: str, text: str, value: str = "") -> str:
+def demand(desk: Desk, about: str, rule: str, *, text: str, value: str = "") -> str:
     """Pin what the user demanded or forbade in chat, if it is not pinned yet. Only the user can remove it.
 
     Args:

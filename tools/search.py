@@ -19,7 +19,7 @@ _TELLING = re.compile(
 )
 
 
-def hub_search(desk: Desk, kind: str, query: str, limit: int = 10) -> list[dict[str, Any]]:
+def hub_search(desk: Desk, kind: str, query: str, *, limit: int = 10) -> list[dict[str, Any]]:
     """Find models, datasets or Spaces on the Hugging Face Hub.
 
     Args:

@@ -180,7 +180,7 @@ class Web:
         key = f"{accept} {full}"
         if not fresh and (page := self._cache.get(key)):
             return page
-        page = _run(self._get(full, accept, limit_bytes, anywhere), check)
+        page = _run(self._get(full, accept, limit_bytes, anywhere=anywhere), check)
         if page.status == 200 and not fresh:
             self._cache.put(key, page)
         return page
@@ -202,13 +202,13 @@ class Web:
         except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL, UnicodeError, ValueError) as error:
             raise Problem(f"The webhook could not be reached ({type(error).__name__}).", "Check WEBHOOK_URL.") from None
 
-    async def _get(self, url: str, accept: str, limit_bytes: int, anywhere: bool) -> WebPage:
+    async def _get(self, url: str, accept: str, limit_bytes: int, *, anywhere: bool) -> WebPage:
         host = urlsplit(url).hostname or ""
         for last in (False, True):
             self._refuse_while_throttled(host)
             gate = self._gates.get(host)
             async with gate.turn(host) if gate else contextlib.nullcontext():
-                page = await self._follow(url, accept, limit_bytes, anywhere)
+                page = await self._follow(url, accept, limit_bytes, anywhere=anywhere)
             if page.status != 429:
                 return page
             wait = _retry_after(page.headers)
@@ -224,12 +224,12 @@ class Web:
             at = time.strftime("%H:%M:%S", time.gmtime(until))
             raise Problem(f"{host} is throttled until {at} UTC.", "Use another source, or try again after that.")
 
-    async def _follow(self, url: str, accept: str, limit_bytes: int, anywhere: bool) -> WebPage:
+    async def _follow(self, url: str, accept: str, limit_bytes: int, *, anywhere: bool) -> WebPage:
         host = urlsplit(url).hostname or ""
         try:
             async with asyncio.timeout(SECONDS_IN_ALL):
                 for _ in range(REDIRECTS + 1):
-                    page = await self._ask(url, accept, limit_bytes, anywhere)
+                    page = await self._ask(url, accept, limit_bytes, anywhere=anywhere)
                     if page.status not in (301, 302, 303, 307, 308) or "location" not in page.headers:
                         return page
                     url = urljoin(url, page.headers["location"])
@@ -239,7 +239,7 @@ class Web:
         except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError, zlib.error) as error:
             raise Problem(f"{host} could not be read ({type(error).__name__}).", "Try another source.") from None
 
-    async def _ask(self, url: str, accept: str, limit_bytes: int, anywhere: bool) -> WebPage:
+    async def _ask(self, url: str, accept: str, limit_bytes: int, *, anywhere: bool) -> WebPage:
         request = await self._request(url, accept, anywhere)
         response = await self._client.send(request, stream=True)
         try:

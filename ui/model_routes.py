@@ -78,9 +78,9 @@ class ModelRoutes:
             own = await run_in_threadpool(self._menu.servers, asker.own_machine)
             if form.base_url not in {server["base_url"] for server in own}:
                 raise Refusal(403, "No model server was found at that address.", "Start it, or set MODEL_BASE_URL.")
-        wish = (form.model, form.base_url, form.bill_to)
+        wish = {"model": form.model, "base_url": form.base_url, "bill_to": form.bill_to}
         try:
-            chosen = await run_in_threadpool(self._menu.pick, asker.owner, form.session, *wish)
+            chosen = await run_in_threadpool(self._menu.pick, asker.owner, form.session, **wish)
         except Problem as problem:
             raise Refusal(409, problem.message, problem.hint) from None
         return JSONResponse(chosen)

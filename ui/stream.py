@@ -24,7 +24,7 @@ class EventStream(Response):
     """
 
     def __init__(
-        self, session: Session, after: int, compress: bool, keep_alive_seconds: float = KEEP_ALIVE_SECONDS
+        self, session: Session, after: int, compress: bool, *, keep_alive_seconds: float = KEEP_ALIVE_SECONDS
     ) -> None:
         super().__init__(media_type="text/event-stream")
         self.session, self.after, self.keep_alive_seconds = session, after, keep_alive_seconds

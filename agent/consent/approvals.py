@@ -59,7 +59,7 @@ class Approvals:
         return said
 
     def answer(
-        self, approval: str, answer: Answer, by: By = "user", agree: Callable[[Request], int | None] = lambda _: None
+        self, approval: str, answer: Answer, by: By = "user", *, agree: Callable[[Request], int | None] = lambda _: None
     ) -> None:
         """Give the answer. Raises Problem when the question is unknown or already answered, or an edit is not possible.
 

@@ -22,14 +22,16 @@ R = TypeVar("R", bound=Request)
 
 
 class Consents:
-    def __init__(self, session: str, resources: Resources, books: Books, approvals: Approvals, pinned: Pinned) -> None:
+    def __init__(
+        self, session: str, resources: Resources, books: Books, *, approvals: Approvals, pinned: Pinned
+    ) -> None:
         self._session, self._resources, self._books = session, resources, books
         self._approvals, self._pinned = approvals, pinned
 
     def get(self, call: str, request: R, stop: threading.Event) -> tuple[Answer, R]:
         """The answer, and the request as agreed. Waits for a person; raises Stopped, and Refused for what is pinned."""
         pinned = self._pinned
-        verdict = judge(request, self._resources.approve, self._books.ledger, pinned.demands, pinned.made)
+        verdict = judge(request, self._resources.approve, self._books.ledger, demands=pinned.demands, made=pinned.made)
         if verdict.do == "ask":
             self._resources.notices.asked(self._session, request)
             said: ApprovalAnswered = self._approvals.ask(call, request, stop)

@@ -60,6 +60,7 @@ def judge(
     request: Request,
     approve: Approve,
     ledger: Ledger,
+    *,
     demands: Sequence[Demand] = (),
     made: Collection[str] = (),
 ) -> Verdict:

@@ -78,7 +78,7 @@ def sentences(said: str) -> Iterator[str]:
             yield sentence.strip()[:LONGEST_SENTENCE]
 
 
-def demand_of(about: str, rule: Rule, words: str, value: str = "") -> Demand:
+def demand_of(about: str, rule: Rule, words: str, *, value: str = "") -> Demand:
     text = words.strip(" \t\n,;:(–—`")[:LONGEST_TEXT].rstrip(" .")
     return Demand.model_validate({"about": about, "rule": rule, "text": text, "value": value})
 

@@ -117,7 +117,7 @@ def _names(sentence: str) -> Iterator[Demand]:
         words = match[0][len(match.groupdict().get("before") or "") :]
         for name in _each(match["what"]):
             about = "data" if _is_data(name, f"{match[0]} {match.groupdict().get('after') or ''}") else "base_model"
-            yield demand_of(about, "must_not", words, "" if PENDING.search(sentence) else _name(name))
+            yield demand_of(about, "must_not", words, value="" if PENDING.search(sentence) else _name(name))
     if RESEARCH.match(sentence):
         return
     commanded = False
@@ -125,30 +125,32 @@ def _names(sentence: str) -> Iterator[Demand]:
         if _stands(sentence, match, taken):
             commanded = True
             for name in _each(match["ids"]):
-                yield demand_of("data" if "/datasets/" in name else "base_model", "must", match[0], _name(name))
+                yield demand_of("data" if "/datasets/" in name else "base_model", "must", match[0], value=_name(name))
     for match in _AFTER_USE.finditer(sentence):
         if _stands(sentence, match, taken):
             words = match[0][: match.start("after") - match.start()]
             words += " instead" if match["after"].strip().lower() in ("instead", "instead of") else ""
             for name in _each(match["ids"]):
                 about = _about(name, f"{words} {match['after']}")
-                yield demand_of(about, "must", words, "" if about == "other" else _name(name))
+                yield demand_of(about, "must", words, value="" if about == "other" else _name(name))
     for match in _LABELLED.finditer(sentence):
-        if _stands(sentence, match, taken, "ids" if match["ids"] else "ids2"):
+        if _stands(sentence, match, taken, group="ids" if match["ids"] else "ids2"):
             about = "data" if (match["what"] or "").lower().startswith("dat") else "base_model"
-            yield from (demand_of(about, "must", match[0], _name(n)) for n in _each(match["ids"] or match["ids2"]))
+            yield from (
+                demand_of(about, "must", match[0], value=_name(n)) for n in _each(match["ids"] or match["ids2"])
+            )
     doing = re.search(rf"{COMMAND}(?:{TRAIN})\b", sentence, re.I)
     if not doing or not asks(sentence, doing.start()):
         return
     for match in _ON.finditer(sentence, doing.end()):
-        if _stands(sentence, match, taken, "word" if match["word"] else "tick" if match["tick"] else "ids"):
+        if _stands(sentence, match, taken, group="word" if match["word"] else "tick" if match["tick"] else "ids"):
             for name in _each(match["ids"]) if match["ids"] else [match["tick"] or match["word"]]:
-                yield demand_of("data", "must", match[0], _name(name))
+                yield demand_of("data", "must", match[0], value=_name(name))
     for match in _WITH_MODEL.finditer(sentence, doing.end()):
         if not commanded and match["word"].lower() not in ("from", "von"):
             continue
         if _stands(sentence, match, taken) and _LOOKS_LIKE_A_MODEL.search(match["ids"]):
-            yield demand_of("base_model", "must", match[0], _name(match["ids"]))
+            yield demand_of("base_model", "must", match[0], value=_name(match["ids"]))
 
 
 def _names_in_force(sentence: str, match: re.Match[str]) -> bool:
@@ -161,7 +163,7 @@ def _names_in_force(sentence: str, match: re.Match[str]) -> bool:
     return not before or before[-1] in ",;:(–—-" or bool(re.search(r"\b(?:and|but|or|und|aber|et|mais)$", before, re.I))
 
 
-def _stands(sentence: str, match: re.Match[str], taken: list[tuple[int, int]], group: str = "ids") -> bool:
+def _stands(sentence: str, match: re.Match[str], taken: list[tuple[int, int]], *, group: str = "ids") -> bool:
     start, end = match.span(group)
     overlaps = any(start < stop and begin < end for begin, stop in taken)
     return not overlaps and not refused(sentence, match) and asks(sentence, start) and not _LOOSE.match(sentence[end:])
@@ -203,7 +205,7 @@ def _methods(sentence: str) -> Iterator[Demand]:
         if _METHODS.fullmatch(match["what"]) and asks(sentence, match.start("not")):
             taken.add(match.start("what"))
             words = match[0][len(match["before"]) : match.end("what") - match.start()]
-            yield demand_of("method", "must_not", words, _method(match["what"]))
+            yield demand_of("method", "must_not", words, value=_method(match["what"]))
     if RESEARCH.match(sentence):
         return
     commanded = DO.search(sentence)
@@ -211,11 +213,11 @@ def _methods(sentence: str) -> Iterator[Demand]:
         group = "method" if match["method"] else "only" if match["only"] else "just"
         asked = asks(sentence, match.start()) and not refused(sentence, match)
         if match.start(group) not in taken and asked and (commanded or group != "method"):
-            yield demand_of("method", "must", match[0], _method(match[group]))
+            yield demand_of("method", "must", match[0], value=_method(match[group]))
     if re.search(rf"{COMMAND}(?:compare|vergleiche|compare[rz])\b", sentence, re.I):
         for match in _METHODS.finditer(sentence):
             if match.start() not in taken:
-                yield demand_of("method", "must", sentence, _method(match[0]))
+                yield demand_of("method", "must", sentence, value=_method(match[0]))
 
 
 def _method(written: str) -> str:

@@ -109,9 +109,9 @@ def money(sentence: str) -> Iterator[Demand]:
             if match["a"] or match["b"]
             else (match["c"] or match["d"], match["unit2"])
         )
-        yield demand_of("budget", "must", match[0], str(_micro_usd(number, unit)))
+        yield demand_of("budget", "must", match[0], value=str(_micro_usd(number, unit)))
     if (nothing := _NOTHING.search(sentence)) and asks(sentence, nothing.start()):
-        yield demand_of("budget", "must", nothing[0], "" if PENDING.search(sentence) else "0")
+        yield demand_of("budget", "must", nothing[0], value="" if PENDING.search(sentence) else "0")
 
 
 def _micro_usd(number: str, unit: str | None) -> int:
@@ -136,7 +136,7 @@ def licences(sentence: str) -> Iterator[Demand]:
         forbidden = match["no"] or re.search(rf"\b{NOT}(?: \w+)?\s*$", sentence[: match.start()], re.I)
         for one in names:
             words = sentence if len(names) > 1 else match[0]
-            yield demand_of("licence", "must_not" if forbidden else "must", words, _licence(one))
+            yield demand_of("licence", "must_not" if forbidden else "must", words, value=_licence(one))
 
 
 def _licence(written: str) -> str:
@@ -157,4 +157,4 @@ def privacy(sentence: str) -> Iterator[Demand]:
         if value == "publish" and re.search(r"\b(?:my|our|the) (?:data|dataset|files?)\b", hit[0], re.I):
             rule, value = "must", "local"
         held = "" if PENDING.search(sentence[hit.start() :]) else value
-        yield demand_of("privacy", "must" if rule == "must" else "must_not", hit[0] if held else sentence, held)
+        yield demand_of("privacy", "must" if rule == "must" else "must_not", hit[0] if held else sentence, value=held)

@@ -31,7 +31,7 @@ class _Course:
     ran: float = 0.0  # seconds without the wait for a machine
 
 
-def foreseen(entries: Iterable[Entry], job: str, dry_run: Spend, request: Spend) -> Foreseen:
+def foreseen(entries: Iterable[Entry], job: str, dry_run: Spend, *, request: Spend) -> Foreseen:
     """What this job, which ran as dry_run, says of a request. Raises Problem when it says nothing."""
     course = _course(entries, job)
     if not course.marks and not course.summary:

@@ -40,7 +40,7 @@ class JobFollower:
     def follow(self, job: SessionJob) -> None:
         """Start the job's threads; they end with it."""
         threading.Thread(target=self._follow_to_end, args=(job,), name=f"job-{job.job}", daemon=True).start()
-        tell_usage(job.job, job.place, self._emit, job.done, self._closing)
+        tell_usage(job.job, job.place, self._emit, ended=job.done, closing=self._closing)
         tell_tracked(job, self.tell, self._closing)
 
     def tell(self, job: SessionJob, events: Iterable[Event]) -> None:
@@ -85,7 +85,7 @@ class JobFollower:
         for thread in releases:
             thread.join(RELEASE_SECONDS)
 
-    def settle(self, label: str, request: Spend, seconds: float, status: EndStatus) -> int:
+    def settle(self, label: str, request: Spend, seconds: float, *, status: EndStatus) -> int:
         """Write what the job cost, in micro-dollars, in the place of what was held."""
         micro_usd, source = settlement(request, seconds, status)
         self._emit(MoneySettled(hold=label, micro_usd=micro_usd, source=source))
@@ -175,7 +175,7 @@ class JobFollower:
             files=tuple(state.files),
         )
         self._emit(job.ended)
-        job.settled = self.settle(job.label, job.request, state.seconds, status)
+        job.settled = self.settle(job.label, job.request, state.seconds, status=status)
         tell_left(job, self._emit)
         job.done.set()
         self._bills.expect(job)

@@ -104,7 +104,7 @@ def forecast(
         finish_probability=_probability(terms.timeout_seconds - last - starts_in, found, cell),
         passes_timeout=now + low > terms.timeout_seconds,
         passes_budget=budget is not None and micro_low > budget,
-        words=_words(low, high, micro_low, micro_high, now, terms),
+        words=_words(low, high, micro_low, micro_high=micro_high, now=now, terms=terms),
     )
 
 
@@ -124,7 +124,7 @@ def estimate(
         return Estimate(max(left, 0.5) / rate, UNKNOWN, done)
     if not intervals:
         return None
-    return _from_past(intervals, left, step, done)
+    return _from_past(intervals, left, step, done=done)
 
 
 def pace(series: Sequence[tuple[float, float]]) -> float | None:
@@ -135,7 +135,7 @@ def pace(series: Sequence[tuple[float, float]]) -> float | None:
     return sum(steps for steps, _, _ in intervals) / seconds if seconds > 0 else None
 
 
-def _from_past(intervals: list[tuple[float, float, float]], left: float, step: float, done: float) -> Estimate:
+def _from_past(intervals: list[tuple[float, float, float]], left: float, step: float, *, done: float) -> Estimate:
     usual = median(seconds / steps for steps, seconds, _ in intervals)
     size = median(steps for steps, _, _ in intervals)
     pauses = [(at, seconds - usual * steps) for steps, seconds, at in intervals if seconds > usual * (steps + 2 * size)]
@@ -223,7 +223,7 @@ def _micro_usd(seconds: float, terms: Terms) -> int:
     return cost(terms.price_micro_usd_per_hour, min(seconds, terms.timeout_seconds), machines=terms.machines)
 
 
-def _words(low: float, high: float, micro_low: int, micro_high: int, now: float, terms: Terms) -> str:
+def _words(low: float, high: float, micro_low: int, *, micro_high: int, now: float, terms: Terms) -> str:
     left = f"{span(low)} to {span(high)} to go"
     money = "" if not micro_high else f", {usd_range(micro_low, micro_high)} in all"
     budget = terms.budget_micro_usd

@@ -42,7 +42,7 @@ class SessionJob:
         self.watch = JobWatch(self.job, self.request)
 
     @classmethod
-    def known(cls, label: str, job: str, request: Spend, place: JobPlace, record: Record) -> SessionJob:
+    def known(cls, label: str, job: str, request: Spend, *, place: JobPlace, record: Record) -> SessionJob:
         """One that the journal knows."""
         found = cls(label, job, request, place, record.offset, record.mark, record.tracked, settled=record.settled)
         found.ended, found.left = record.ended, record.left

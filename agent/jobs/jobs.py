@@ -45,6 +45,7 @@ class Jobs:
         session: str,
         places: Mapping[str, JobPlace],
         emit: Callable[[Event], None],
+        *,
         reserve: Callable[[str, int], Ledger | None],
         prices: Prices | None = None,
         payers: Callable[[], tuple[str, ...]] = tuple,
@@ -88,7 +89,7 @@ class Jobs:
             if sure or not place.settles_seconds:
                 self._emit(MoneyReleased(hold=label))
             else:
-                self._search(label, request, call, time.time() + place.settles_seconds)
+                self._search(label, request, call, until=time.time() + place.settles_seconds)
             raise
         return self._follow(SessionJob(label, job, request, place), call)
 
@@ -125,19 +126,19 @@ class Jobs:
                 self._free(label, known.held)
             elif known.request is not None:
                 try:
-                    self._resume(label, known, known.request, entries)
+                    self._resume(label, known, known.request, entries=entries)
                 except Problem as problem:
                     self._warn(f"“{known.request.title}” cannot be followed: {problem} Its money stays held.")
 
-    def _resume(self, label: str, known: Record, request: Spend, entries: Sequence[Entry]) -> None:
+    def _resume(self, label: str, known: Record, request: Spend, *, entries: Sequence[Entry]) -> None:
         if known.job is not None:
             place = self._places.get(request.place.name)
             if place is None and known.open and not known.ended:
                 self._place(request)
             if known.open and known.ended:
-                known.settled = self._follower.settle(label, request, known.ended.seconds, known.ended.status)
+                known.settled = self._follower.settle(label, request, known.ended.seconds, status=known.ended.status)
             if place is not None:
-                job = SessionJob.known(label, known.job, request, place, known)
+                job = SessionJob.known(label, known.job, request, place=place, record=known)
                 if known.open and not known.ended:
                     lost = job.watch.replay(entries)
                     self._take(job)
@@ -157,22 +158,27 @@ class Jobs:
             place = self._place(request)
             if place.settles_seconds:
                 until = min(known.at, time.time()) + place.settles_seconds
-                self._search(label, request, known.call, until)
+                self._search(label, request, known.call, until=until)
             elif (found := place.find(label, request)) is not None:
                 self._follow(SessionJob(label, found, request, place), known.call)
             else:
                 self._not_started(label, request)
 
-    def _search(self, label: str, request: Spend, call: str, until: float) -> None:
+    def _search(self, label: str, request: Spend, call: str, *, until: float) -> None:
         """Ask for the label until there is an answer that counts: a job, or none after until (Unix time)."""
         with self._lock:
             self._searched[label] = request
             if request.purpose == "code":  # who wanted it has given up by then
                 self._unwanted.add(label)
-        arguments = (label, request, call, until)
-        threading.Thread(target=self._search_to_end, args=arguments, name=f"search-{label}", daemon=True).start()
+        threading.Thread(
+            target=self._search_to_end,
+            args=(label, request, call),
+            kwargs={"until": until},
+            name=f"search-{label}",
+            daemon=True,
+        ).start()
 
-    def _search_to_end(self, label: str, request: Spend, call: str, until: float) -> None:
+    def _search_to_end(self, label: str, request: Spend, call: str, *, until: float) -> None:
         place, wait, told = self._place(request), POLL_SECONDS, False
         while not self._closing.is_set():
             now = time.time()
@@ -300,7 +306,7 @@ class Jobs:
         return known.machine()
 
     def foresee(self, job: str, request: Spend) -> Foreseen:
-        return foreseen(self._past(), job, self._known(job).request, request)
+        return foreseen(self._past(), job, self._known(job).request, request=request)
 
     def outputs(self, job: str) -> Outputs:
         known = self._known(job)

@@ -50,7 +50,7 @@ class Sweeper:
         for renter in self._renters():
             try:
                 for namespace in renter.hub.payers():
-                    gone += sweep(renter.hub, namespace, renter.ours, renter.open_labels)
+                    gone += sweep(renter.hub, namespace, renter.ours, open_labels=renter.open_labels)
             except Problem as problem:
                 log.warning("rented machines could not be looked at: %s", problem)
         for id in gone:

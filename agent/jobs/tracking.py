@@ -25,14 +25,20 @@ def tell_tracked(
     """Start a thread that reads until all is told or the app closes. A job that is not tracked gets none."""
     tracker = job.place.tracker(job.job, job.label, job.request)
     if tracker is not None:
-        arguments = (job, tracker, tell, closing)
-        threading.Thread(target=_follow, args=arguments, name=f"tracking-{job.job}", daemon=True).start()
+        threading.Thread(
+            target=_follow,
+            args=(job, tracker, tell),
+            kwargs={"closing": closing},
+            name=f"tracking-{job.job}",
+            daemon=True,
+        ).start()
 
 
 def _follow(
     job: SessionJob,
     tracker: Tracker,
     tell: Callable[[SessionJob, Iterable[Event]], None],
+    *,
     closing: threading.Event,
 ) -> None:
     failures, page, ended = 0, job.tracked.url if job.tracked else "", 0.0
@@ -52,7 +58,7 @@ def _follow(
         if closing.is_set():
             return
         try:
-            tell(job, _events(job, told, page, over))
+            tell(job, _events(job, told, page, over=over))
         except Problem as problem:  # a full disk, or it is just being closed; the watchdog must hear what comes next
             log.warning("what job %s tracked could not be written: %s", job.job, problem)
         since = time.monotonic() - ended
@@ -62,7 +68,7 @@ def _follow(
         (closing if over else job.done).wait(pause)
 
 
-def _events(job: SessionJob, told: TrackerReport, page: str, over: bool) -> list[Event]:
+def _events(job: SessionJob, told: TrackerReport, page: str, *, over: bool) -> list[Event]:
     """page: where it can be looked at, once there is such a place. over: no alarm is of use any more."""
     events: list[Event] = []
     now = JobTracked(job=job.job, url="" if told.over else page, note="" if told.up else told.note)

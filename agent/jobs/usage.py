@@ -18,16 +18,16 @@ LONGEST = 60.0  # seconds
 
 
 def tell_usage(
-    job: str, place: JobPlace, emit: Callable[[JobUsed], None], ended: threading.Event, closing: threading.Event
+    job: str, place: JobPlace, emit: Callable[[JobUsed], None], *, ended: threading.Event, closing: threading.Event
 ) -> None:
     """Start a thread that looks until the job has ended or the app closes. A place that measures nothing gets none."""
     if place.measures_seconds:
-        arguments = (job, place, emit, ended, closing)
-        threading.Thread(target=_look, args=arguments, name=f"usage-{job}", daemon=True).start()
+        ends = {"ended": ended, "closing": closing}
+        threading.Thread(target=_look, args=(job, place, emit), kwargs=ends, name=f"usage-{job}", daemon=True).start()
 
 
 def _look(
-    job: str, place: JobPlace, emit: Callable[[JobUsed], None], ended: threading.Event, closing: threading.Event
+    job: str, place: JobPlace, emit: Callable[[JobUsed], None], *, ended: threading.Event, closing: threading.Event
 ) -> None:
     began = time.monotonic()
     while not closing.is_set():

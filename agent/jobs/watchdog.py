@@ -283,7 +283,7 @@ class LossWatch:
             if len(self._marks) > KEPT:
                 self._marks = self._marks[::-1][::2][::-1]
 
-    def _when(self, true: bool, rule: Rule, words: str, over: bool = True) -> list[Alarm]:
+    def _when(self, true: bool, rule: Rule, words: str, *, over: bool = True) -> list[Alarm]:
         """Fire at the beginning of an episode; over: whether not true ends one."""
         if not true:
             if over:

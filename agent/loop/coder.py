@@ -84,9 +84,9 @@ class Coder(CodeAgent):
         model: Thinker,
         tools: list[DeskTool],
         executor: Executor,
+        *,
         call_tool: Callable[[str, Mapping[str, Any]], Any],
         emit: Callable[[Event], None],
-        *,
         memory: Memory,
         work: Path,
         run: str,
@@ -115,7 +115,9 @@ class Coder(CodeAgent):
         self._recalled = memory
         self._window = window or Window()
         self._window.belong_to(model.model_id, model.window)
-        self._context = Context(model, memory, self._window, self._written, emit, cancel, self._spend)
+        self._context = Context(
+            model, memory, self._window, write=self._written, emit=emit, cancel=cancel, spent=self._spend
+        )
         super().__init__(
             tools=tools,
             model=model,
@@ -293,15 +295,15 @@ class Coder(CodeAgent):
             self._replies.take(empty=False, cut=False)
             if not acted.final:
                 verdict = self._repetition.take(acted.act, acted.whole or acted.observation)
-                acted = self._warned(step, "repetition", verdict, acted)
+                acted = self._warned(step, "repetition", verdict, acted=acted)
         if acted.final:
             verdict = self._plan.ask(self._recalled.catch_up().talk.open_plan)
             if verdict:
                 acted = _Acted(acted.observation, act=acted.act)
-            acted = self._warned(step, "unfinished_plan", verdict, acted)
+            acted = self._warned(step, "unfinished_plan", verdict, acted=acted)
         return acted
 
-    def _warned(self, step: int, guard: str, verdict: GuardVerdict | None, acted: _Acted) -> _Acted:
+    def _warned(self, step: int, guard: str, verdict: GuardVerdict | None, *, acted: _Acted) -> _Acted:
         self._apply(step, guard, verdict)
         if not verdict:
             return acted

@@ -51,6 +51,7 @@ class Context:
         model: Thinker,
         memory: Memory,
         window: Window,
+        *,
         write: Callable[[Sequence[MemoryStep]], Messages],
         emit: Callable[[Event], None],
         cancel: Cancel,
@@ -68,7 +69,7 @@ class Context:
         taken = self._window.reckon(messages)
         if taken <= HIGH * self._window.tokens:
             return messages
-        last = last_to_summarise(talk, step, self._write, self._window)
+        last = last_to_summarise(talk, step, self._write, window=self._window)
         if last is not None:
             return self._compact(last, messages)
         if taken > FULL * self._window.tokens:
@@ -87,7 +88,7 @@ class Context:
         if error.tokens and window.reckon(messages) <= HIGH * window.tokens:
             self._guard("retry", step, f"{text}, with the reply; it was asked for a shorter one.")
             return messages
-        last = last_to_summarise(self._memory.past.talk, step, self._write, window)
+        last = last_to_summarise(self._memory.past.talk, step, self._write, window=window)
         if last is None:
             self.give_up(step)
         shorter = self._compact(last, messages)
@@ -132,7 +133,7 @@ class Context:
         most = int(TOLD * self._window.tokens)
         order = _PROMPT.format(step=last, words=int(most * WORDS_PER_TOKEN))
         try:
-            request = self._request(talk, last, messages, order)
+            request = self._request(talk, last, messages, order=order)
             said = self._ask(request) if request else ""
         except Problem as problem:  # of the server; the work goes on without
             said = ""
@@ -142,7 +143,7 @@ class Context:
             said = f"{_MECHANICAL}\n{digest(talk.steps, last)}"
         return cut(said, most * CHARACTERS_PER_TOKEN)
 
-    def _request(self, talk: Talk, last: int, messages: Messages, order: str) -> Messages:
+    def _request(self, talk: Talk, last: int, messages: Messages, *, order: str) -> Messages:
         """What is sent to get a summary: the conversation as it is, so that the server's cache knows it; else shortened."""
         ask = {"role": "user", "content": order}
         room = min(SUMMARY_REPLY, self._window.tokens // 8)
@@ -178,7 +179,7 @@ class Context:
 
 
 def last_to_summarise(
-    talk: Talk, step: int, write: Callable[[Sequence[MemoryStep]], Messages], window: Window
+    talk: Talk, step: int, write: Callable[[Sequence[MemoryStep]], Messages], *, window: Window
 ) -> int | None:
     """The last step that gives way to a summary, so that the request comes down to LOW; None when that cannot help.
 

@@ -93,6 +93,7 @@ class Toolbox:
         functions: Sequence[Callable[..., Any]],
         emit: Callable[[Event], None],
         desk: Callable[[str], Desk],
+        *,
         called_before: int = 0,
     ) -> None:
         """desk: makes the desk for a call id. called_before: calls that the journal holds already."""

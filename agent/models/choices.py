@@ -77,7 +77,7 @@ class Choices:
             chosen = preset.chosen or self.catalogue.resolve(preset.id)
         return Selection(chosen, "", self._settings.bill_to)
 
-    def select(self, owner: str, model: str, base_url: str, bill_to: str) -> Selection:
+    def select(self, owner: str, model: str, base_url: str, *, bill_to: str) -> Selection:
         """What the owner chose, checked. Raises Problem for what is not offered."""
         offers = self.own() if base_url else ()
         able = self.payers(owner) if bill_to else ()

@@ -52,6 +52,7 @@ def gpu_seconds(
     model_id: str,  # noqa: ARG001
     ids: Sequence[int],  # noqa: ARG001
     stop_words: Sequence[str],  # noqa: ARG001
+    *,
     limit: int,  # noqa: ARG001
     seconds: float,
     halt: Halt,  # noqa: ARG001
@@ -64,13 +65,13 @@ def gpu_seconds(
     duration=gpu_seconds
 )  # ZeroGPU, the hardware a free account may use, starts only an app that has such a function
 def speak(
-    model_id: str, ids: Sequence[int], stop_words: Sequence[str], limit: int, seconds: float, halt: Halt
+    model_id: str, ids: Sequence[int], stop_words: Sequence[str], *, limit: int, seconds: float, halt: Halt
 ) -> Generator[Piece]:
     """One reply of a loaded model, piece by piece. Closing it ends the generation within a token or a heartbeat."""
     ready = weights.loaded(model_id)
     if ready is None:
         raise RuntimeError("not loaded in this process")
-    with closing(ready.reply(ids, stop_words, limit, seconds, halt)) as pieces:
+    with closing(ready.reply(ids, stop_words, limit, seconds=seconds, halt=halt)) as pieces:
         yield from pieces
 
 
@@ -158,7 +159,8 @@ class EmbeddedModel:
             # The context is the visitor's: spaces reads from it whose quota pays.
             threading.Thread(
                 target=contextvars.copy_context().run,
-                args=(self._answer, plain_messages(messages), tuple(stop_words), limit, halt, inbox),
+                args=(self._answer, plain_messages(messages), tuple(stop_words), limit),
+                kwargs={"halt": halt, "inbox": inbox},
                 name="embedded-answer",
                 daemon=True,
             ).start()
@@ -176,7 +178,7 @@ class EmbeddedModel:
                 _LINE.leave(halt)
 
     def _answer(
-        self, messages: list[dict[str, str]], stop_words: tuple[str, ...], limit: int, halt: Halt, inbox: _Inbox
+        self, messages: list[dict[str, str]], stop_words: tuple[str, ...], limit: int, *, halt: Halt, inbox: _Inbox
     ) -> None:
         """Wait for the turn and tell one reply, in a thread of its own. The last thing told is Done or an exception."""
         try:
@@ -194,15 +196,15 @@ class EmbeddedModel:
                     inbox.put(Waiting("Waiting for a GPU."))
                 if begun:
                     inbox.put(Text(begun))
-                self._tell(ids, stop_words, limit, halt, inbox)
+                self._tell(ids, stop_words, limit, halt=halt, inbox=inbox)
         except BaseException as error:
             inbox.put(error if isinstance(error, Problem) else explained(error))
 
-    def _tell(self, ids: list[int], stop_words: tuple[str, ...], limit: int, halt: Halt, inbox: _Inbox) -> None:
+    def _tell(self, ids: list[int], stop_words: tuple[str, ...], limit: int, *, halt: Halt, inbox: _Inbox) -> None:
         seconds = self._seconds if self._seconds is not None else _fair_seconds(self.model_id, len(ids), limit)
         first = last = 0.0
         tokens, finish = 0, ""
-        with closing(speak(self.model_id, ids, stop_words, limit, seconds, halt)) as pieces:
+        with closing(speak(self.model_id, ids, stop_words, limit=limit, seconds=seconds, halt=halt)) as pieces:
             for piece in pieces:
                 text, tokens, finish = piece
                 if halt.is_set():
@@ -297,7 +299,7 @@ def _measure(ready: weights.Weights, halt: Halt) -> None:
     """How fast this machine writes, by one short reply that nobody sees."""
     ids = ready.tokenizer.encode("Once upon a time", add_special_tokens=False)
     times = []
-    with closing(ready.reply(ids, (), MEASURED_TOKENS, 30.0, Halt())) as pieces:
+    with closing(ready.reply(ids, (), MEASURED_TOKENS, seconds=30.0, halt=Halt())) as pieces:
         for _, tokens, finish in pieces:
             if halt.is_set():
                 return

@@ -76,7 +76,7 @@ def wire() -> _Wire:
 class Endpoint:
     """An address, the key for it, and what was learned of its ways."""
 
-    def __init__(self, base_url: str, api_key: str, headers: dict[str, str], idle_seconds: float) -> None:
+    def __init__(self, base_url: str, api_key: str, headers: dict[str, str], *, idle_seconds: float) -> None:
         """Raises Problem for an address, a key or a header that cannot be one."""
         self.base_url = base_url.strip().rstrip("/")
         self.host = _host(self.base_url)
@@ -131,7 +131,7 @@ class Endpoint:
                     self._take([(await _start(response, MAX_ANSWER)).decode("utf-8", "replace")], completion, tell)
                     completion.finish_reason = completion.finish_reason or "stop"
                 else:
-                    await self._follow(response, completion, limit, tell)
+                    await self._follow(response, completion, limit, tell=tell)
         except (httpx2.RequestError, TimeoutError) as error:
             if not completion.finish_reason:  # else all has been said, and only the goodbye is missing
                 raise Failed(Problem(self._in_words(error), _AGAIN)) from None
@@ -146,7 +146,7 @@ class Endpoint:
         return completion.done(provider)
 
     async def _follow(
-        self, response: httpx2.Response, completion: Completion, limit: asyncio.Timeout, tell: Tell
+        self, response: httpx2.Response, completion: Completion, limit: asyncio.Timeout, *, tell: Tell
     ) -> None:
         """Read the stream to its end, or until the server keeps it open though all has been said."""
         events, done, now = EventReader(), False, asyncio.get_running_loop().time

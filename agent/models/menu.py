@@ -9,7 +9,7 @@ from typing import Any
 from agent.models.listing import Chosen, Listing, estimate
 from agent.models.own_servers import Offer
 from agent.models.payers import Payer
-from agent.models.selection import Selection
+from agent.models.selection import Selection, Wish
 
 Json = dict[str, Any]
 
@@ -19,15 +19,14 @@ class Menu:
     """Where the answers come from. Each is called in a thread, may take seconds, and may raise Problem.
 
     payers: by owner; none for who is not signed in. current: by owner and session, which is "" while there is none.
-    choose: for a session of its owner, the model, the address of an own server or "", and who pays or ""; it takes
-    effect with the next run. inside: the model inside the app, for everybody.
+    choose: for a session of its owner; it takes effect with the next run. inside: the model inside the app, for everybody.
     """
 
     listing: Callable[[], Listing]
     own: Callable[[], Sequence[Offer]]
     payers: Callable[[str], Sequence[Payer]]
     current: Callable[[str, str], Selection]
-    choose: Callable[[str, str, str, str, str], Selection]
+    choose: Callable[[str, str, Wish], Selection]
     inside: Callable[[], Sequence[Offer]] = tuple
 
     def listed(self) -> Json:
@@ -46,8 +45,8 @@ class Menu:
     def now(self, owner: str, session: str) -> Json:
         return _selection(self.current(owner, session))
 
-    def pick(self, owner: str, session: str, model: str, base_url: str, bill_to: str) -> Json:
-        return _selection(self.choose(owner, session, model, base_url, bill_to))
+    def pick(self, owner: str, session: str, *, model: str, base_url: str, bill_to: str) -> Json:
+        return _selection(self.choose(owner, session, Wish(model, base_url, bill_to)))
 
 
 def _listed(listing: Listing) -> tuple[list[Json], list[Json]]:

@@ -123,7 +123,7 @@ class Purse:
                 raise
         return hold
 
-    def settle(self, hold: str, micro_usd: int, source: str, usage: Usage) -> None:
+    def settle(self, hold: str, micro_usd: int, source: str, *, usage: Usage) -> None:
         self._books.emit(
             MoneySettled(
                 hold=hold,
@@ -184,6 +184,7 @@ class Metered:
         model: Thinker,
         prices: TokenPrices,
         purse: Purse,
+        *,
         window: int | None = None,
         counted: Counted | None = None,
     ) -> None:
@@ -209,7 +210,7 @@ class Metered:
         most_input = self._most_input(text, len(messages))
         longest = self._affordable(most_input, min(max_tokens or REPLY_TOKENS, REPLY_TOKENS))
         most = self._prices.cost(most_input, longest)
-        call = _Call(self._purse, self._prices, text, most, self.model_id)
+        call = _Call(self._purse, self._prices, text, most=most, model=self.model_id)
         call.begin()
         try:
             for delta in self._model.stream(messages, stop_words=stop_words, cancel=cancel, max_tokens=longest):
@@ -257,7 +258,7 @@ class Metered:
 class _Call:
     """One attempt at a time: held, then settled or released, once."""
 
-    def __init__(self, purse: Purse, prices: TokenPrices, text: str, most: int, model: str) -> None:
+    def __init__(self, purse: Purse, prices: TokenPrices, text: str, *, most: int, model: str) -> None:
         self._purse, self._prices, self._most, self._model = purse, prices, most, model
         self._input = len(text.encode()) // BYTES_PER_TOKEN + 1
         self._hold = ""
@@ -271,9 +272,9 @@ class _Call:
     def end(self, usage: Usage) -> None:
         hold, self._hold = self._hold, ""
         if usage.input_tokens is None or usage.output_tokens is None:
-            self._purse.settle(hold, self._estimate(), NO_USAGE, usage)
+            self._purse.settle(hold, self._estimate(), NO_USAGE, usage=usage)
         else:
-            self._purse.settle(hold, self._cost(usage), BY_USAGE, usage)
+            self._purse.settle(hold, self._cost(usage), BY_USAGE, usage=usage)
 
     def broke(self, usage: Usage) -> None:
         """Something was said before it broke off, so it is no refusal; what the provider counted is known better."""
@@ -288,9 +289,9 @@ class _Call:
         if refused:
             self._purse.release(hold)
         elif self._counted.input_tokens is not None and self._counted.output_tokens is not None:
-            self._purse.settle(hold, self._cost(self._counted), BROKE_OFF_COUNTED, self._counted)
+            self._purse.settle(hold, self._cost(self._counted), BROKE_OFF_COUNTED, usage=self._counted)
         else:
-            self._purse.settle(hold, self._estimate(), BROKE_OFF, Usage())
+            self._purse.settle(hold, self._estimate(), BROKE_OFF, usage=Usage())
 
     def _cost(self, usage: Usage) -> int:
         return self._prices.cost(usage.input_tokens or 0, usage.output_tokens or 0, usage.cached_tokens or 0)

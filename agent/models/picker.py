@@ -16,22 +16,13 @@ from agent.models.metered import SecondPayer
 from agent.models.own_servers import Offer, OwnModel, window_of
 from agent.models.payers import whose_token
 from agent.models.router import RouterModel
-from agent.models.selection import Selection
+from agent.models.selection import Selection, Wish
 from agent.models.visitor_caps import VisitorCaps
 from agent.settings import DEFAULT_MODEL, Settings
 from tools.problem import Problem
 from tools.web import Web
 
 EMBEDDED = "embedded:"  # stands where a server's address does
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What the user picked. Empty: the default."""
-
-    model: str = ""
-    base_url: str = ""
-    bill_to: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,7 +71,7 @@ class Picker:
                 facts.missing or "Hugging Face's models need a token.", "" if facts.missing else "Set HF_TOKEN."
             )
         if wish.model:
-            selection = self.choices.select(owner, wish.model, wish.base_url, wish.bill_to)
+            selection = self.choices.select(owner, wish.model, wish.base_url, bill_to=wish.bill_to)
         else:
             selection = self.choices.default()
         chosen = selection.chosen
@@ -133,7 +124,9 @@ class Picker:
         by_owner = whose_token(lent, settings) == "owner"
         token = settings.hf_token if by_owner else lent
         bill_to = settings.bill_to if by_owner else chosen.bill_to
-        model = RouterModel(chosen.model, chosen.base_url, token, bill_to, session, window=chosen.window)
+        model = RouterModel(
+            chosen.model, chosen.base_url, token, bill_to=bill_to, session_id=session, window=chosen.window
+        )
         return model, _Share(self._purse, owner, session) if by_owner else None
 
     def _embedded(self, wish: str) -> ModelChosen:

@@ -32,9 +32,9 @@ class RouterModel:
         model_id: str,
         base_url: str,
         api_key: str = "",
+        *,
         bill_to: str = "",
         session_id: str = "",
-        *,
         attempts: int = 5,
         idle_seconds: float = 300.0,
         window: int | None = None,
@@ -47,7 +47,7 @@ class RouterModel:
         """
         self.model_id = model_id
         headers = {"X-HF-Bill-To": bill_to, "X-HF-Session-id": session_id}
-        self._endpoint = Endpoint(base_url, api_key, {k: v for k, v in headers.items() if v}, idle_seconds)
+        self._endpoint = Endpoint(base_url, api_key, {k: v for k, v in headers.items() if v}, idle_seconds=idle_seconds)
         self._attempts = attempts
         self.window = window
 

@@ -16,6 +16,15 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
+class Wish:
+    """What the user picked. Empty: the default."""
+
+    model: str = ""
+    base_url: str = ""
+    bill_to: str = ""
+
+
+@dataclass(frozen=True)
 class Selection:
     """base_url: of an own server, "" for the Hugging Face router. bill_to: an organization, "" for the user."""
 

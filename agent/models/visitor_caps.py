@@ -57,7 +57,9 @@ class VisitorCaps:
     per_visitor: the most for one visitor on one UTC day; per_day: the most for all together.
     """
 
-    def __init__(self, data_dir: Path, per_visitor: int, per_day: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, data_dir: Path, per_visitor: int, per_day: int, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._path = data_dir / FILE
         self._per_visitor, self._per_day, self._clock = per_visitor, per_day, clock
         self._known = _Tally()
@@ -68,7 +70,7 @@ class VisitorCaps:
         with self._opened() as (_, known):
             return self._free(known, visitor, self._today())
 
-    def reserve(self, visitor: str, hold: str, micro_usd: int, day: str = "") -> None:
+    def reserve(self, visitor: str, hold: str, micro_usd: int, *, day: str = "") -> None:
         """Hold the most that one call can cost, before it is made. day: UTC, today if not given.
 
         A repeated reservation of an open hold changes nothing. Raises Problem when a cap would be passed, when the

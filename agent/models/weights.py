@@ -94,7 +94,7 @@ class Weights:
         )
 
     def reply(
-        self, ids: Sequence[int], stop_words: Sequence[str], limit: int, seconds: float, halt: Halt
+        self, ids: Sequence[int], stop_words: Sequence[str], limit: int, *, seconds: float, halt: Halt
     ) -> Generator[Piece]:
         """Generate: a piece per token, and one per heartbeat of silence. Closing this ends the generation and its thread.
 
@@ -103,7 +103,9 @@ class Weights:
         import torch
 
         torch.seed()  # a fork inherits the state of chance: without this each would say the same again
-        listener = _Listener(self.tokenizer, len(ids), stop_words, self._ends(), time.monotonic() + seconds, halt)
+        listener = _Listener(
+            self.tokenizer, len(ids), stop_words, ends=self._ends(), until=time.monotonic() + seconds, halt=halt
+        )
         thread = threading.Thread(
             target=self._generate, args=(list(ids), limit, listener), name="embedded-reply", daemon=True
         )
@@ -154,7 +156,7 @@ class _Listener:
     """
 
     def __init__(
-        self, tokenizer: Any, prompt: int, stop_words: Sequence[str], ends: frozenset[int], until: float, halt: Halt
+        self, tokenizer: Any, prompt: int, stop_words: Sequence[str], *, ends: frozenset[int], until: float, halt: Halt
     ) -> None:
         def decode(ids: Sequence[int]) -> str:
             return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))

@@ -29,7 +29,7 @@ class Books:
             self._write(event)
             self.ledger = after(self.ledger, event)
 
-    def reserve(self, hold: str, micro_usd: int, of: Of = "compute", most: int | None = None) -> Ledger | None:
+    def reserve(self, hold: str, micro_usd: int, of: Of = "compute", *, most: int | None = None) -> Ledger | None:
         """Hold the money, or return the ledger that it does not fit into. most: what all may come to, whatever the limits."""
         with self._lock:
             ledger = self.ledger if most is None else bounded(self.ledger, most)

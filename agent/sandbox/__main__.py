@@ -36,13 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "check":
             print(json.dumps({**found.report(), "line": found.line}, indent=1))
             return 0
-        return _run(options.steps, found, options.tools, options.python)
+        return _run(options.steps, found, options.tools, python=options.python)
     except Problem as problem:
         print(problem, file=sys.stderr)
         return 2
 
 
-def _run(files: Sequence[Path], found: levels.Standing, tools: Sequence[str], python: str) -> int:
+def _run(files: Sequence[Path], found: levels.Standing, tools: Sequence[str], *, python: str) -> int:
     if found.level not in levels.RUNS_CODE:
         print(f"No code can run here. {found.line}", file=sys.stderr)
         return 1
@@ -54,7 +54,7 @@ def _run(files: Sequence[Path], found: levels.Standing, tools: Sequence[str], py
     with (
         tempfile.TemporaryDirectory(prefix="sandbox-run-") as folder,
         Executor(
-            Path(folder), _call, [_TOOLS[name] for name in tools], _ignore, level=found.level, python=python
+            Path(folder), _call, [_TOOLS[name] for name in tools], on_output=_ignore, level=found.level, python=python
         ) as code,
     ):
         for step in steps:

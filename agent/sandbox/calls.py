@@ -54,6 +54,7 @@ class Calls:
         call_tool: CallTool,
         names: Collection[str],
         limit: int,
+        *,
         send: Send,
         inbox: Path,
         place: Callable[[Path], str] = str,

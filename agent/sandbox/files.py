@@ -74,7 +74,7 @@ def usage(folders: list[Path], most: DiskUsage) -> DiskUsage:
     return DiskUsage(size, entries, deepest)
 
 
-def remove_since(folders: list[Path], since: float, most: DiskUsage, keep: Collection[str]) -> None:
+def remove_since(folders: list[Path], since: float, most: DiskUsage, *, keep: Collection[str]) -> None:
     """Remove the files that were made or changed after since (seconds of the epoch), and all that lies too deep.
 
     For after a limit was passed, when nobody writes there any more. keep: names of files that stay.

@@ -97,6 +97,7 @@ class Executor:
         folder: Path,
         call_tool: CallTool,
         tools: Sequence[ToolStub],
+        *,
         on_output: Callable[[str], None],
         limits: Limits = USUAL,
         level: Level | None = None,  # None: the one in force for this app
@@ -213,7 +214,7 @@ class Executor:
                 remove_since(self._scratch, began, self._limits.disk, keep=self._seal.names)
             if not ended.done:
                 self._ready(stop)  # now, so that the result can say what was lost
-            return self._result(ended, why, printed, time.monotonic() - started)
+            return self._result(ended, why, printed, seconds=time.monotonic() - started)
         finally:
             turns.leave(self._turn)
 
@@ -226,16 +227,16 @@ class Executor:
                 (inbox / old).unlink(missing_ok=True)
         output = Output(self._on_output, limits.output_chars)
         place = self._remote.put if self._remote else str
-        calls = Calls(self._call_tool, self._names, limits.calls, child.send, inbox, place)
+        calls = Calls(self._call_tool, self._names, limits.calls, send=child.send, inbox=inbox, place=place)
         step = Step(
             child,
             self._turn,
             calls,
-            output,
-            self._watch(child),
-            limits.wall_seconds,
-            limits.output_bytes,
-            limits.sent_bytes,
+            output=output,
+            watch=self._watch(child),
+            wall_seconds=limits.wall_seconds,
+            output_bytes=limits.output_bytes,
+            sent_bytes=limits.sent_bytes,
         )
         ended = step.run(code, stop)
         seats.used(self)
@@ -249,7 +250,7 @@ class Executor:
             raise calls.end or Stopped
         return ended, printed, why
 
-    def _result(self, ended: StepCutOff, why: str, output: str, seconds: float) -> StepResult:
+    def _result(self, ended: StepCutOff, why: str, output: str, *, seconds: float) -> StepResult:
         restarted, self._restarted = self._restarted, ""
         lost, self._lost = tuple(Lost(name, why) for name, why in self._lost.items()), {}
         done = ended.done or StepDone(type="done", value="", error="", final=False, answer=None, saved=None)

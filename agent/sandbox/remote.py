@@ -244,7 +244,7 @@ class Remote:
                 _log.warning("files of a rented machine are too large to be brought back, from %r on", name)
                 break
             with machine.get(f"/file?path={_quoted(name)}") as body:
-                _write(self._local, parts, body, size)
+                _write(self._local, parts, body, most=size)
             self._brought[name] = (size, changed)
         for name in [name for name in self._brought if name not in seen and left >= 0 and entries >= 0]:
             del self._brought[name]
@@ -255,7 +255,7 @@ def _quoted(name: str) -> str:
     return quote(name, safe="")
 
 
-def _write(folder: Path, parts: tuple[str, ...], body: Iterator[bytes], most: int) -> None:
+def _write(folder: Path, parts: tuple[str, ...], body: Iterator[bytes], *, most: int) -> None:
     """Put a file into folder, in place of whatever has its name, and through no link."""
     here = folder
     for part in parts[:-1]:

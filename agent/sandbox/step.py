@@ -74,6 +74,7 @@ class Step:
         child: Child,
         turn: Turn,
         calls: Calls,
+        *,
         output: Output,
         watch: UsageWatch,
         wall_seconds: float,

@@ -195,7 +195,7 @@ def test_recorded_atom_feeds_are_read() -> None:
     def facts(body: bytes, status: int = 200) -> list[PaperFacts]:
         with FakeHub() as hub:
             hub.faults.append(Fault("/arxiv/api", status=status, body=body))
-            return arxiv.search(Web(hub.places()), "x", 10, lambda: None)
+            return arxiv.search(Web(hub.places()), "x", 10, check=lambda: None)
 
     feeds = {path.name.split("_s0")[0].split("_s10")[0]: path for path in (FIXTURES / "arxiv-api").glob("*.xml")}
     (paper,) = facts(feeds["id_1605.08386"].read_bytes())

@@ -10,7 +10,7 @@ from agent.models.listing import Listing, read_listing
 from agent.models.menu import Menu
 from agent.models.own_servers import Offer, OwnModel
 from agent.models.payers import Payer
-from agent.models.selection import Selection, own
+from agent.models.selection import Selection, Wish, own
 from tests.doubles import router_list
 from tools.problem import Problem
 
@@ -44,7 +44,8 @@ class Choosing:
         assert default
         return self.chosen.get(session) or Selection(default)
 
-    def choose(self, owner: str, session: str, model: str, base_url: str, bill_to: str) -> Selection:
+    def choose(self, owner: str, session: str, wish: Wish) -> Selection:
+        model, base_url, bill_to = wish.model, wish.base_url, wish.bill_to
         self.asked.append((owner, session, model, base_url, bill_to))
         if self.refusal:
             raise Problem(self.refusal)

@@ -60,7 +60,7 @@ def spend(**more: object) -> Spend:
 
 def view_here(place: LocalJobs) -> Jobs:
     """What tools see where jobs run on this machine alone."""
-    return Jobs("s1", {place.words.name: place}, lambda _: None, lambda _, __: None)
+    return Jobs("s1", {place.words.name: place}, lambda _: None, reserve=lambda _, __: None)
 
 
 class Places:
@@ -86,7 +86,7 @@ class Places:
         self._lock = threading.RLock()
         self.books = Books(self._write, self.entries)
         self.prices = Prices(lambda: self.client().hardware())
-        self.place = HubJobs(folder, self.client, self.prices, self.secrets.get, pace)
+        self.place = HubJobs(folder, self.client, self.prices, secret=self.secrets.get, pace=pace)
         self.boxes = Sandboxes(folder, self.client, self.prices, pace=pace)
         self.schedules = Schedules(folder, self.client, self.prices, self.secrets.get, pace)
         for place in (self.place, self.boxes, self.schedules):
@@ -95,11 +95,11 @@ class Places:
             "s1",
             {place.words.name: place for place in (self.place, self.boxes, self.schedules)},
             self.books.emit,
-            self.books.reserve,
-            self.prices,
-            lambda: self.client().payers(),
-            lambda: tuple(self.secrets),
-            lambda: list(self.entries),
+            reserve=self.books.reserve,
+            prices=self.prices,
+            payers=lambda: self.client().payers(),
+            secrets=lambda: tuple(self.secrets),
+            past=lambda: list(self.entries),
             bill_pauses=bill_pauses,
         )
         if entries:

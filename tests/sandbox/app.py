@@ -55,7 +55,9 @@ class Session:
         self._approvals = Approvals(self._on_event)
         self._lock = threading.Lock()
         limits = levels.limits(level, wall)
-        self.code = Executor(folder, self._call, STUBS, self._on_output, limits, level=level, python=python)
+        self.code = Executor(
+            folder, self._call, STUBS, on_output=self._on_output, limits=limits, level=level, python=python
+        )
 
     def run(self, source: str) -> dict[str, object]:
         self.running, self._in_step = True, 0

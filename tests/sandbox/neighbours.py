@@ -78,7 +78,15 @@ def main() -> None:
 
 def _session(folder: Path, level: Level, python: str) -> Executor:
     stub = ToolStub("add", "(a: int, b: int = 1) -> int")
-    return Executor(folder, _add, [stub], lambda text: None, levels.limits(level, _WALL), level=level, python=python)
+    return Executor(
+        folder,
+        _add,
+        [stub],
+        on_output=lambda text: None,
+        limits=levels.limits(level, _WALL),
+        level=level,
+        python=python,
+    )
 
 
 def _add(call: ToolCall) -> object:

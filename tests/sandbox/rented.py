@@ -70,7 +70,7 @@ def main() -> None:
         kept = {"output": result.output, "value": result.value, "error": result.error, "restarted": result.restarted}
         return kept | {"lost": [lost.name for lost in result.lost], "seconds": round(time.monotonic() - started, 2)}
 
-    with Executor(folder, call, TOOLS, printed.append, level="remote", rent=quiet) as code:
+    with Executor(folder, call, TOOLS, on_output=printed.append, level="remote", rent=quiet) as code:
         steps = []
         for step in order["steps"]:
             match step:

@@ -75,7 +75,7 @@ def test_thousands_of_files_and_tags_are_cut(hub: FakeHub) -> None:
 )
 def test_wrong_values_are_named(kind: str, query: str, limit: int) -> None:
     with pytest.raises(Problem) as caught:
-        hub_search(desk(), kind, query, limit)
+        hub_search(desk(), kind, query, limit=limit)
     assert caught.value.hint
 
 

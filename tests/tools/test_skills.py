@@ -60,10 +60,10 @@ def test_a_skill_that_is_not_there_is_a_problem_that_names_those_that_are(name: 
 def test_a_demand_needs_a_kind_a_rule_and_a_place_to_be_pinned() -> None:
     pinned: list[Demand] = []
     where = desk(pin=pinned.append)
-    assert demand(where, "budget", "must", " under $3 ", "3000000") == "Pinned."
+    assert demand(where, "budget", "must", text=" under $3 ", value="3000000") == "Pinned."
     assert pinned == [Demand(about="budget", rule="must", text="under $3", value="3000000")]
     for about, rule in (("colour", "must"), ("budget", "may")):
         with pytest.raises(Problem, match="about is one of"):
-            demand(where, about, rule, "x")
+            demand(where, about, rule, text="x")
     with pytest.raises(Problem, match="Nothing can be pinned"):
-        demand(desk(), "budget", "must", "under $3")
+        demand(desk(), "budget", "must", text="under $3")

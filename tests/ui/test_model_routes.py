@@ -12,7 +12,7 @@ from agent.models.catalogue import Catalogue
 from agent.models.choices import Choices
 from agent.models.menu import Menu
 from agent.models.payers import Payer
-from agent.models.selection import Selection
+from agent.models.selection import Selection, Wish
 from agent.session import Session
 from agent.sessions import Sessions
 from agent.settings import Settings
@@ -191,8 +191,9 @@ def test_the_page_works_with_the_real_list_the_real_account_and_a_real_server(tm
         choices = Choices(settings, Catalogue(Web(hub.places())), lambda _: "hf_ada", ports=(server.port,))
         chosen: dict[str, Selection] = {}
 
-        def choose(owner: str, session: str, *choice: str) -> Selection:
-            return chosen.setdefault(session, choices.select(owner, *choice))
+        def choose(owner: str, session: str, wish: Wish) -> Selection:
+            made = choices.select(owner, wish.model, wish.base_url, bill_to=wish.bill_to)
+            return chosen.setdefault(session, made)
 
         models = Menu(
             choices.listing, choices.own, choices.payers, lambda _, id: chosen.get(id) or choices.default(), choose

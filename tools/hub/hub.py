@@ -175,6 +175,7 @@ class Hub:
         what: str,
         url: str,
         params: Sequence[tuple[str, str]] = (),
+        *,
         seconds: float = _SECONDS_IN_ALL,
         headers: Mapping[str, str] | None = None,
     ) -> Iterator[tuple[httpx2.Response, Iterator[bytes]]]:

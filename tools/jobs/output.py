@@ -26,7 +26,7 @@ SAVED = 200_000_000  # bytes
 SAVE_SECONDS = 300.0
 
 
-def job_output(desk: Desk, job: str, path: str = "", save: bool = False) -> Any:
+def job_output(desk: Desk, job: str, path: str = "", *, save: bool = False) -> Any:
     """Files that a job of this conversation left: list them, read a text (20,000 characters), or save one for your code.
 
     Args:
@@ -41,7 +41,7 @@ def job_output(desk: Desk, job: str, path: str = "", save: bool = False) -> Any:
         left = kept.files()
         files = [{"path": file.path, "bytes": file.bytes} for file in left.files]
         return {"files": files, "more": left.rest, "whole": left.whole}
-    return _saved(desk, kept, job, path) if save else _text(desk, kept, path)
+    return _saved(desk, kept, job, path=path) if save else _text(desk, kept, path)
 
 
 def _text(desk: Desk, kept: Outputs, path: str) -> str:
@@ -67,7 +67,7 @@ def _text(desk: Desk, kept: Outputs, path: str) -> str:
     return f"{shown[:SHOWN]}\n[Only the beginning{of} is shown; save=True fetches the whole file.]"
 
 
-def _saved(desk: Desk, kept: Outputs, job: str, path: str) -> dict[str, Any]:
+def _saved(desk: Desk, kept: Outputs, job: str, *, path: str) -> dict[str, Any]:
     """Whole or not at all. uploads/ is what generated code may read and not change, and what the user can download."""
     target = Path("uploads") / re.sub(r"[^\w.-]+", "-", job)[:60] / kept.own(path)
     with kept.open(path, SAVE_SECONDS) as (size, pieces):

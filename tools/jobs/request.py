@@ -41,7 +41,7 @@ class JobDraft:
     runs: int = 1
 
 
-def place_for(view: JobsView, runs: str, where: str = "", flavor: str = "") -> PlaceWords:
+def place_for(view: JobsView, runs: str, where: str = "", *, flavor: str = "") -> PlaceWords:
     """The place that is meant: the one that is named, else the first, of those with a choice of hardware if a flavor is."""
     there = [place for place in view.places if place.runs == runs]
     if where:

@@ -17,6 +17,7 @@ def job_run(
     desk: Desk,
     script: str,
     title: str = "",
+    *,
     where: str = "",
     flavor: str = "",
     timeout: str = "10m",
@@ -80,7 +81,7 @@ def job_run(
         why=why,
     )
     view = view_of(desk)
-    contract = desk.approve(request_of(view, place_for(view, "script", where, flavor), draft))
+    contract = desk.approve(request_of(view, place_for(view, "script", where, flavor=flavor), draft))
     job = contract.submit()
     if not wait:
         return {"job": job, "status": "running", "edited": contract.request.script != script}

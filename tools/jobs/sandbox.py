@@ -22,7 +22,13 @@ FETCHED = 1_000_000_000  # bytes
 
 
 def sandbox_run(
-    desk: Desk, command: str, flavor: str = "cpu-basic", seconds: int = 120, lifetime: str = "1h", namespace: str = ""
+    desk: Desk,
+    command: str,
+    flavor: str = "cpu-basic",
+    *,
+    seconds: int = 120,
+    lifetime: str = "1h",
+    namespace: str = "",
 ) -> dict[str, Any]:
     """Run a shell command on a Hugging Face machine (root, network, Python, no token), to try things. Costs money.
 
@@ -42,7 +48,7 @@ def sandbox_run(
     job = _running(view, flavor) or _start(
         desk, view, place, command=command, flavor=flavor, lifetime=lifetime, namespace=namespace
     )
-    ran = _awaited(desk, view, job, command, min(max(seconds, 1), LONGEST))
+    ran = _awaited(desk, view, job, command=command, seconds=min(max(seconds, 1), LONGEST))
     return {
         "sandbox": job,
         "exit_code": ran.exit_code,
@@ -53,7 +59,7 @@ def sandbox_run(
 
 
 def sandbox_file(
-    desk: Desk, op: Literal["read", "write", "list", "fetch"], path: str, text: str = "", sandbox: str = ""
+    desk: Desk, op: Literal["read", "write", "list", "fetch"], path: str, *, text: str = "", sandbox: str = ""
 ) -> Any:
     """Files of a running sandbox: read or write text, list a folder, fetch a file to the user.
 
@@ -134,7 +140,7 @@ def _start(
     return job
 
 
-def _awaited(desk: Desk, view: JobsView, job: str, command: str, seconds: float) -> Ran:
+def _awaited(desk: Desk, view: JobsView, job: str, *, command: str, seconds: float) -> Ran:
     """Run in a thread of its own, so that Stop is heeded while the command is silent; Stop ends the machine."""
     done: list[Ran | Problem] = []
 

@@ -12,6 +12,7 @@ def job_schedule(
     desk: Desk,
     script: str,
     schedule: str,
+    *,
     runs: int,
     title: str = "",
     flavor: str = "",

@@ -155,7 +155,7 @@ def alert(record: Mapping[str, Any], hide: Callable[[str], str]) -> Alert | None
 
 
 def report_of(
-    logged: Iterable[tuple[Any, Any, Any]], alerts: Iterable[Any], mark: str, hide: Callable[[str], str]
+    logged: Iterable[tuple[Any, Any, Any]], alerts: Iterable[Any], mark: str, *, hide: Callable[[str], str]
 ) -> TrackerReport:
     """Records of Trackio, in any order, as what they tell. logged: (time stamp, step, values) of each trackio.log.
 
@@ -194,7 +194,7 @@ class Inbox:
         since = time.monotonic()
         records, all_read = self._records()
         logged = ((one.get("timestamp"), one.get("step"), one.get("metrics")) for one in records if _is(one, "metric"))
-        found = report_of(logged, (one for one in records if _is(one, "alert")), self._began, self._hide)
+        found = report_of(logged, (one for one in records if _is(one, "alert")), self._began, hide=self._hide)
         self.pause = max(PAUSE, SHARE * (time.monotonic() - since))
         return replace(found, mark=max(mark, found.mark), up=all_read)
 

@@ -31,7 +31,7 @@ def jobs_list(desk: Desk) -> list[dict[str, Any]]:
     return [_facts(row) for row in view_of(desk).list()]
 
 
-def job_logs(desk: Desk, job: str, grep: str = "", around: int = 0, tail: int = 50) -> str:
+def job_logs(desk: Desk, job: str, grep: str = "", *, around: int = 0, tail: int = 50) -> str:
     """The last lines of a job's log. Installing and progress bars are folded.
 
     Args:

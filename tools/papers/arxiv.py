@@ -23,7 +23,7 @@ def facts(web: Web, paper: Arxiv, check: Callable[[], None]) -> PaperFacts:
     return found[0]
 
 
-def search(web: Web, query: str, limit: int, check: Callable[[], None]) -> list[PaperFacts]:
+def search(web: Web, query: str, limit: int, *, check: Callable[[], None]) -> list[PaperFacts]:
     """Papers whose text has all words of the query, most relevant first."""
     words = re.findall(r"[\w.-]+", query)[:20]
     return _query(

@@ -65,9 +65,9 @@ def open_paper(desk: Desk, wanted: Reference) -> Paper:
 def _from_arxiv(desk: Desk, wanted: Arxiv) -> Paper:
     places = desk.web.places
     sources: list[Callable[[], Paper]] = [
-        lambda: _html(desk, wanted, f"{places.arxiv_url}/html/{wanted}", "arXiv HTML"),
+        lambda: _html(desk, wanted, f"{places.arxiv_url}/html/{wanted}", source="arXiv HTML"),
         lambda: _markdown(desk, wanted),
-        lambda: _html(desk, wanted, f"{places.ar5iv_url}/html/{wanted}", "ar5iv HTML"),
+        lambda: _html(desk, wanted, f"{places.ar5iv_url}/html/{wanted}", source="ar5iv HTML"),
         lambda: _pdf(desk, wanted),
     ]
     said: list[str] = []
@@ -83,7 +83,7 @@ def _from_arxiv(desk: Desk, wanted: Arxiv) -> Paper:
     raise Problem(f"Paper {wanted} cannot be read: {' '.join(said)}", "Check the id, or try again later.")
 
 
-def _html(desk: Desk, wanted: Arxiv, url: str, source: str) -> Paper:
+def _html(desk: Desk, wanted: Arxiv, url: str, *, source: str) -> Paper:
     page = desk.web.get(url, accept="text/html", limit_bytes=HTML_BYTES, check=desk.check)
     if page.status != 200:
         raise Problem(f"There is no {source} of it (status {page.status}).")
@@ -108,7 +108,7 @@ def _pdf(desk: Desk, wanted: Arxiv) -> Paper:
     page = desk.web.get(f"{desk.web.places.arxiv_url}/pdf/{wanted}", limit_bytes=PDF_BYTES, check=desk.check)
     if page.status != 200:
         raise Problem(f"There is no PDF of it (status {page.status}).")
-    return _read_pdf(desk, page.body, str(wanted), "PDF", _link(desk, wanted))
+    return _read_pdf(desk, page.body, str(wanted), source="PDF", url=_link(desk, wanted))
 
 
 def _abstract(desk: Desk, wanted: Arxiv, said: list[str]) -> Paper:
@@ -125,7 +125,7 @@ def _from_url(desk: Desk, wanted: PdfUrl) -> Paper:
     page = desk.web.get(wanted.url, limit_bytes=PDF_BYTES, anywhere=True, check=desk.check)
     if page.status != 200:
         raise Problem(f"{wanted.url} answered with status {page.status}.", "Check the address.")
-    return _read_pdf(desk, page.body, wanted.url, "PDF", wanted.url)
+    return _read_pdf(desk, page.body, wanted.url, source="PDF", url=wanted.url)
 
 
 def _uploaded(desk: Desk, wanted: Upload) -> Paper:
@@ -134,7 +134,7 @@ def _uploaded(desk: Desk, wanted: Upload) -> Paper:
     key = f"{desk.folder} {wanted} {stamp}"
     if paper := _SHELF.get(key):
         return paper
-    paper = _read_pdf(desk, body, wanted.name, "uploaded PDF", "")
+    paper = _read_pdf(desk, body, wanted.name, source="uploaded PDF", url="")
     _SHELF.put(key, paper)
     return paper
 
@@ -160,7 +160,7 @@ def _bytes_of(desk: Desk, wanted: Upload) -> tuple[bytes, str]:
         return opened.read(PDF_BYTES), f"{facts.st_ino}-{facts.st_size}-{facts.st_mtime_ns}"
 
 
-def _read_pdf(desk: Desk, body: bytes, id: str, source: str, url: str) -> Paper:
+def _read_pdf(desk: Desk, body: bytes, id: str, *, source: str, url: str) -> Paper:
     title, sections, pages, note = read_pdf(body, desk.check)
     return Paper(id, title or id, source, url, sections, pages, note)
 

@@ -87,7 +87,7 @@ def paper_outline(desk: Desk, id: str) -> dict[str, Any]:
     }
 
 
-def paper_read(desk: Desk, id: str, section: str = "", offset: int = 0) -> dict[str, Any]:
+def paper_read(desk: Desk, id: str, section: str = "", *, offset: int = 0) -> dict[str, Any]:
     """Read a paper, or one section of it with its subsections, about 8,000 characters at a time.
 
     Args:
@@ -131,7 +131,7 @@ def _search(desk: Desk, query: str, limit: int) -> tuple[list[PaperFacts], str]:
     except Problem as problem:
         trouble = problem
     try:
-        return arxiv.search(desk.web, query, limit, desk.check), "arXiv"
+        return arxiv.search(desk.web, query, limit, check=desk.check), "arXiv"
     except Problem as problem:
         raise trouble or problem from None
 

@@ -15,7 +15,7 @@ _OPTIMIZED = 0x1  # CO_OPTIMIZED: set in functions, not in class bodies
 class Definition:
     """One def, class or assignment outside of functions that makes a function or a class."""
 
-    def __init__(self, step: str, source: str, node: ast.stmt, future: list[ast.stmt]) -> None:
+    def __init__(self, step: str, source: str, node: ast.stmt, *, future: list[ast.stmt]) -> None:
         self.step, self.source, self.line, self.column = step, source, node.lineno, node.col_offset
         self.program: types.CodeType = compile(ast.Module([*future, node], []), step, "exec", _FLAGS, dont_inherit=True)
         self.value: Any = None  # what it made
@@ -51,9 +51,9 @@ def definitions(step: str, source: str) -> Iterator[tuple[str, Definition]]:
     for node in _statements(tree):
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                yield name, Definition(step, source, node, list(future))
+                yield name, Definition(step, source, node, future=list(future))
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Lambda() | ast.Call() | ast.Subscript()):
-                yield name, Definition(step, source, node, list(future))
+                yield name, Definition(step, source, node, future=list(future))
 
 
 def _statements(block: ast.AST) -> Iterator[ast.stmt]:

@@ -131,7 +131,7 @@ class Snapshot:
             else:
                 values[name] = value
         pickles, lost = _Writer(file, frozenset(self._defined) | frozenset(self._given)).write(
-            values, self._attributes(), self._evaluated_by_definitions(), self._hopeless
+            values, self._attributes(), self._evaluated_by_definitions(), hopeless=self._hopeless
         )
         table = {
             "count": self._count,
@@ -358,6 +358,7 @@ class _Writer:
         values: dict[str, Any],
         attributes: dict[str, Any],
         needed: set[str],
+        *,
         hopeless: dict[str, tuple[int, type, str]],
     ) -> tuple[list[dict[str, Any]], dict[str, str]]:
         """Returns the table of the pickles, and the names left out with the reason. Keeps hopeless up to date."""
@@ -382,7 +383,7 @@ class _Writer:
             self._parts[first:-1] = []  # together after all: the single ones are not needed
         return self._parts, lost
 
-    def _add(self, part: dict[str, Any], most: int, until: float, early: bool = False) -> str:
+    def _add(self, part: dict[str, Any], most: int, until: float, *, early: bool = False) -> str:
         """Pickle values into the file, one by one; returns why that failed, and then nothing of them is there."""
         start, at = self._file.tell(), {}
         try:

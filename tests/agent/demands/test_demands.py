@@ -281,7 +281,7 @@ def test_the_budget_of_the_user_counts_what_is_spent_and_held_already() -> None:
     assert violations(demands, spend("x", seconds=3 * 3600)) == []
     assert violations(demands, spend("x", seconds=3 * 3600), committed_micro_usd=1)
     rich = Ledger(compute=Account(limit=100_000_000, spent=2_500_000))
-    verdict = judge(spend("x"), "within-budget", rich, demands)
+    verdict = judge(spend("x"), "within-budget", rich, demands=demands)
     assert verdict.do == "deny"
     assert "ask_user" in verdict.hint
     assert judge(spend("x"), "within-budget", rich).do == "allow"

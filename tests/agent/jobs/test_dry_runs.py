@@ -43,7 +43,7 @@ def steady(first: float = 60.0) -> list[tuple[float, Event]]:
 
 
 def test_what_a_steady_run_foretells_is_around_its_pace_with_its_start_before() -> None:
-    found = foreseen(journal(*steady(), ended(71.0, 71.0)), "ada/dry", DRY, REAL)
+    found = foreseen(journal(*steady(), ended(71.0, 71.0)), "ada/dry", DRY, request=REAL)
     assert found.steps_per_second == pytest.approx(2.0)
     assert found.start_seconds == pytest.approx(60.0)
     assert found.seconds_low is not None
@@ -54,19 +54,21 @@ def test_what_a_steady_run_foretells_is_around_its_pace_with_its_start_before() 
 
 def test_the_slow_beginning_is_not_part_of_the_pace() -> None:
     compiling = [stepped(20.0, 1), stepped(50.0, 2)]
-    found = foreseen(journal(*compiling, *(stepped(50 + n, 2 + n) for n in range(1, 19))), "ada/dry", DRY, REAL)
+    found = foreseen(journal(*compiling, *(stepped(50 + n, 2 + n) for n in range(1, 19))), "ada/dry", DRY, request=REAL)
     assert found.steps_per_second == pytest.approx(1.0)
 
 
 def test_the_wait_for_a_machine_is_no_part_of_what_is_paid() -> None:
-    waited = foreseen(journal(*steady(400.0), ended(411.0, 71.0)), "ada/dry", DRY, REAL)
-    at_once = foreseen(journal(*steady(60.0), ended(71.0, 71.0)), "ada/dry", DRY, REAL)
+    waited = foreseen(journal(*steady(400.0), ended(411.0, 71.0)), "ada/dry", DRY, request=REAL)
+    at_once = foreseen(journal(*steady(60.0), ended(71.0, 71.0)), "ada/dry", DRY, request=REAL)
     assert waited.start_seconds == pytest.approx(at_once.start_seconds)
 
 
 def test_the_money_is_of_whole_minutes_of_all_machines_and_of_no_time_limit() -> None:
     def money(**more: object) -> int:
-        told = foreseen(journal(*steady()), "ada/dry", DRY.model_copy(update=more), REAL.model_copy(update=more))
+        told = foreseen(
+            journal(*steady()), "ada/dry", DRY.model_copy(update=more), request=REAL.model_copy(update=more)
+        )
         assert told.seconds_high is not None
         assert told.micro_usd_high is not None
         assert told.micro_usd_high % 13_333 == 0
@@ -78,7 +80,7 @@ def test_the_money_is_of_whole_minutes_of_all_machines_and_of_no_time_limit() ->
 
 def test_a_run_of_which_only_the_end_is_told_has_the_pace_that_trainer_says() -> None:
     summary = {"train_runtime": 10.0, "train_steps_per_second": 4.0}
-    assert foreseen(journal(stepped(30.0, 40, **summary)), "ada/dry", DRY, REAL).steps_per_second == 4.0
+    assert foreseen(journal(stepped(30.0, 40, **summary)), "ada/dry", DRY, request=REAL).steps_per_second == 4.0
 
 
 @pytest.mark.parametrize(
@@ -91,7 +93,7 @@ def test_a_run_of_which_only_the_end_is_told_has_the_pace_that_trainer_says() ->
 )
 def test_other_hardware_is_said_and_nothing_is_foretold_from_it(real: dict[str, object]) -> None:
     other = REAL.model_copy(update=real)
-    found = foreseen(journal(*steady()), "ada/dry", DRY, other)
+    found = foreseen(journal(*steady()), "ada/dry", DRY, request=other)
     assert found.words == f"measured on l4x1, not on {other.machines}: no forecast of time"
     assert (found.seconds_low, found.micro_usd_high) == (None, None)
     watch = JobWatch("j", other.model_copy(update={"foreseen": found}))
@@ -110,11 +112,11 @@ def test_other_hardware_is_said_and_nothing_is_foretold_from_it(real: dict[str, 
 )
 def test_a_run_that_says_nothing_of_its_pace_is_a_problem(told: list[tuple[float, Event]], says: str) -> None:
     with pytest.raises(Problem, match=says):
-        foreseen(journal(*told), "ada/dry", DRY, REAL)
+        foreseen(journal(*told), "ada/dry", DRY, request=REAL)
 
 
 def test_the_first_forecast_comes_before_the_first_step_and_gives_way_to_what_is_measured() -> None:
-    known = foreseen(journal(*steady(), ended(71.0, 71.0)), "ada/dry", DRY, REAL)
+    known = foreseen(journal(*steady(), ended(71.0, 71.0)), "ada/dry", DRY, request=REAL)
     watch = JobWatch("j", REAL.model_copy(update={"foreseen": known}))
     (first,) = watch.tick(10.0)
     assert isinstance(first, JobForecast)
@@ -130,7 +132,7 @@ def test_the_first_forecast_comes_before_the_first_step_and_gives_way_to_what_is
 
 def test_the_user_is_told_of_an_overrun_that_only_the_run_itself_shows() -> None:
     """A forecast from the dry run alone raises no alarm: it was on the card."""
-    known = foreseen(journal(*steady()), "ada/dry", DRY, REAL)
+    known = foreseen(journal(*steady()), "ada/dry", DRY, request=REAL)
     watch = JobWatch("j", REAL.model_copy(update={"foreseen": known, "timeout_seconds": 60}))
     assert [event.kind for at in range(10, 300, 10) for event in watch.tick(float(at))].count("job_alarm") == 0
 

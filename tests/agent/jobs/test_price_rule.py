@@ -59,7 +59,7 @@ def test_hold_settlement_forecast_and_dry_run_agree_about_the_same_time(
     ends = [min(found.elapsed + left, seconds) for left in (found.seconds_low, found.seconds_high)]
     assert [found.micro_usd_low, found.micro_usd_high] == [cost(price, end, machines=machines) for end in ends]
 
-    dry = foreseen(journal(*steady()), "ada/dry", spend(**terms), often)
+    dry = foreseen(journal(*steady()), "ada/dry", spend(**terms), request=often)
     assert dry.seconds_low is not None
     assert dry.seconds_high is not None
     assert [dry.micro_usd_low, dry.micro_usd_high] == [
@@ -70,7 +70,7 @@ def test_hold_settlement_forecast_and_dry_run_agree_about_the_same_time(
 @pytest.mark.parametrize("machines", [1, 3, 16])
 def test_the_forecast_of_a_job_is_of_all_its_machines(machines: int) -> None:
     request = spend(steps=1_000, nodes=machines)
-    dry = foreseen(journal(*steady()), "ada/dry", request, request)
+    dry = foreseen(journal(*steady()), "ada/dry", request, request=request)
     (told,) = JobWatch("j", request.model_copy(update={"foreseen": dry})).tick(10.0)
     assert isinstance(told, JobForecast)
     assert (told.micro_usd_low, told.micro_usd_high) == (dry.micro_usd_low, dry.micro_usd_high)

@@ -107,7 +107,7 @@ def test_a_schedule_without_an_end_cannot_be_asked_for(at: Places, given: dict[s
 
 def test_a_line_of_cron_is_asked_for_with_its_dates_and_told_to_the_hub(hub: FakeHub, at: Places) -> None:
     asking = desk(jobs=at.jobs, sign=at.contract)
-    told = job_schedule(asking, "print(1)", "0 9 * * 1", 4, flavor="cpu-basic")
+    told = job_schedule(asking, "print(1)", "0 9 * * 1", runs=4, flavor="cpu-basic")
     assert (told["status"], told["edited"]) == ("running", False)
     (asked,) = asking.asked
     assert isinstance(asked, Spend)
@@ -136,7 +136,7 @@ def test_job_run_names_the_tool_that_takes_a_schedule(at: Places) -> None:
 
 def test_without_a_place_for_schedules_there_is_none_to_ask_for(tmp_path: Path) -> None:
     with pytest.raises(Problem, match="Nothing can be run like that by this app"):
-        job_schedule(desk(jobs=view_here(LocalJobs(tmp_path))), "print(1)", "@daily", 3)
+        job_schedule(desk(jobs=view_here(LocalJobs(tmp_path))), "print(1)", "@daily", runs=3)
 
 
 def test_an_answer_that_comes_late_begins_the_schedule_anew(at: Places) -> None:

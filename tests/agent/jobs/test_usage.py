@@ -75,7 +75,7 @@ def test_a_disk_that_is_full_for_a_while_does_not_end_the_look_at_what_it_uses(h
             raise Problem("The conversation cannot be saved: No space left on device.", "Make room.")
 
     ended = threading.Event()
-    tell_usage(job, at.place, write, ended, threading.Event())
+    tell_usage(job, at.place, write, ended=ended, closing=threading.Event())
     until(lambda: len(told) > 1)
     ended.set()
     there.end()
@@ -104,7 +104,7 @@ def test_a_job_on_this_machine_is_measured_with_all_its_processes(tmp_path: Path
         until(lambda: jobs.metrics(job))
         assert "cpu_percent" in LocalJobs(tmp_path).metrics(job)  # at the very first look, too
         jobs.measures_seconds = 0.2
-        tell_usage(job, jobs, told.append, ended, threading.Event())
+        tell_usage(job, jobs, told.append, ended=ended, closing=threading.Event())
         busy = until(
             lambda: next(
                 (one.use for one in list(told) if one.use.get("cpu_percent") and one.use["memory_gb"] > 0.2), None

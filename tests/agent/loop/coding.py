@@ -57,8 +57,8 @@ class Work:
             RouterModel("scripted", self.server.base_url, attempts=1, window=self.window),
             list(toolbox.tools.values()),
             self.executor,
-            lambda name, arguments: toolbox.call(name, (), arguments, by="agent"),
-            self.emit,
+            call_tool=lambda name, arguments: toolbox.call(name, (), arguments, by="agent"),
+            emit=self.emit,
             memory=self.memory,
             work=self.folder / "work",
             run=f"r{self.runs}",
@@ -96,7 +96,7 @@ def working(
         def nothing(_: object) -> Any:
             raise Problem("no tool is called here")
 
-        executor = Executor(folder, nothing, [ToolStub("plan")], lambda _: None)
+        executor = Executor(folder, nothing, [ToolStub("plan")], on_output=lambda _: None)
         try:
             yield Work(journal, server, folder, Memory(journal.entries), executor, emit, window)
         finally:

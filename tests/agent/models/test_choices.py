@@ -76,7 +76,7 @@ def test_a_set_server_is_thought_with_though_the_router_is_away(hub: FakeHub, cl
         )
         assert found.chosen.price_in == 0
         assert len(server.asked) == 1
-        assert here.select("local", "Qwen/Qwen3-8B", server.base_url, "") == found
+        assert here.select("local", "Qwen/Qwen3-8B", server.base_url, bill_to="") == found
 
 
 def test_a_server_that_does_not_tell_its_window_is_not_asked_each_time(
@@ -102,7 +102,7 @@ def test_servers_on_this_machine_are_offered_and_not_the_default(hub: FakeHub, c
         assert here.default().base_url == ""
         assert server.asked == []
         assert [offer.name for offer in here.own()] == ["vLLM"]
-        assert here.select("local", "Qwen/Qwen3-8B", server.base_url, "").base_url == server.base_url
+        assert here.select("local", "Qwen/Qwen3-8B", server.base_url, bill_to="").base_url == server.base_url
         assert choices(hub, clock, tmp_path, ports=(server.port,), on_space=True).own() == ()
 
 
@@ -122,9 +122,9 @@ def test_payers_are_asked_of_the_hub_once_in_five_minutes_and_for_each_user(
 
 def test_nobody_bills_an_organization_that_is_not_theirs(hub: FakeHub, clock: Clock, tmp_path: Path) -> None:
     here = choices(hub, clock, tmp_path)
-    assert here.select("hf:ada", "fast", "", "lab").bill_to == "lab"
+    assert here.select("hf:ada", "fast", "", bill_to="lab").bill_to == "lab"
     for owner in ("hf:bo", "visitor:x"):
         with pytest.raises(Problem, match="'lab' cannot pay for you"):
-            here.select(owner, "fast", "", "lab")
+            here.select(owner, "fast", "", bill_to="lab")
     with pytest.raises(Problem):
         here.payers("hf:old")

@@ -43,7 +43,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def purse(tmp_path: Path, clock: Clock) -> VisitorCaps:
-    return VisitorCaps(tmp_path, 100_000, 250_000, clock)
+    return VisitorCaps(tmp_path, 100_000, 250_000, clock=clock)
 
 
 # --- the user and the organizations ---
@@ -211,23 +211,23 @@ def test_a_new_day_begins_at_midnight_utc_and_a_late_bill_counts_for_its_own_day
 def test_the_purse_is_the_same_after_a_restart_and_for_another_process(
     purse: VisitorCaps, tmp_path: Path, clock: Clock
 ) -> None:
-    other = VisitorCaps(tmp_path, 100_000, 250_000, clock)
+    other = VisitorCaps(tmp_path, 100_000, 250_000, clock=clock)
     purse.reserve("visitor:a", "1", 60_000)
     assert other.free("visitor:a") == 40_000
     other.reserve("visitor:a", "2", 40_000)
     assert purse.free("visitor:a") == 0
     purse.settle("2", 0)
-    assert VisitorCaps(tmp_path, 100_000, 250_000, clock).free("visitor:a") == 40_000
+    assert VisitorCaps(tmp_path, 100_000, 250_000, clock=clock).free("visitor:a") == 40_000
 
 
 @pytest.mark.parametrize("kept", range(0, 95, 7))
 def test_half_a_line_that_a_crash_left_was_never_granted(tmp_path: Path, clock: Clock, kept: int) -> None:
-    first = VisitorCaps(tmp_path, 100_000, 250_000, clock)
+    first = VisitorCaps(tmp_path, 100_000, 250_000, clock=clock)
     first.reserve("visitor:a", "1", 60_000)
     whole = (tmp_path / FILE).read_bytes()
     with (tmp_path / FILE).open("ab") as file:
         file.write(whole.replace(b'"1"', b'"2"')[:kept])
-    second = VisitorCaps(tmp_path, 100_000, 250_000, clock)
+    second = VisitorCaps(tmp_path, 100_000, 250_000, clock=clock)
     assert second.free("visitor:a") == 40_000
     second.reserve("visitor:a", "3", 40_000)
     assert first.free("visitor:a") == 0
@@ -243,7 +243,7 @@ def test_a_damaged_file_lends_nothing_until_its_owner_mends_it(
     purse.reserve("visitor:a", "1", 60_000)
     with (tmp_path / FILE).open("ab") as file:
         file.write(line + b"\n")
-    for one in (purse, VisitorCaps(tmp_path, 100_000, 250_000, clock)):
+    for one in (purse, VisitorCaps(tmp_path, 100_000, 250_000, clock=clock)):
         for _ in range(2):
             with pytest.raises(Problem, match=r"Line 2 of owner-spend\.jsonl is damaged"):
                 one.free("visitor:a")
@@ -253,7 +253,7 @@ def test_a_damaged_file_lends_nothing_until_its_owner_mends_it(
 
 def test_where_nothing_can_be_written_nothing_is_lent(tmp_path: Path, clock: Clock) -> None:
     with pytest.raises(Problem, match="cannot be opened"):
-        VisitorCaps(tmp_path / "missing", 100_000, 250_000, clock).reserve("visitor:a", "1", 1)
+        VisitorCaps(tmp_path / "missing", 100_000, 250_000, clock=clock).reserve("visitor:a", "1", 1)
 
 
 def test_a_name_that_is_odd_is_a_name_like_any_other(purse: VisitorCaps) -> None:
@@ -289,7 +289,7 @@ def test_whatever_happens_no_more_is_authorised_than_the_caps(
 ) -> None:
     """Against a plain account of the same steps; real costs stay within their holds here."""
     folder, clock = tmp_path_factory.mktemp("purse"), Clock()
-    purses = [VisitorCaps(folder, 100, 150, clock), VisitorCaps(folder, 100, 150, clock)]
+    purses = [VisitorCaps(folder, 100, 150, clock=clock), VisitorCaps(folder, 100, 150, clock=clock)]
     account: dict[tuple[int, int], tuple[str, int, int, bool]] = {}  # (day begun, hold) -> visitor, day, sum, open
     day = 0
     for number, (what, visitor, hold, micro_usd) in enumerate(steps):
@@ -313,7 +313,7 @@ def test_whatever_happens_no_more_is_authorised_than_the_caps(
                 purse.settle(f"{hold}", cost) if what == "settle" else purse.release(f"{hold}")
                 account[key] = (*account[key][:2], cost, False)
             case "restart":
-                purses[number % 2] = VisitorCaps(folder, 100, 150, clock)
+                purses[number % 2] = VisitorCaps(folder, 100, 150, clock=clock)
             case "tear" if (folder / FILE).exists():
                 with (folder / FILE).open("ab") as file:
                     file.write(b'{"kind":"held","micro_usd":1')
@@ -351,7 +351,7 @@ def test_processes_that_spend_at_once_and_are_killed_never_pass_the_cap(tmp_path
         subprocess.Popen([sys.executable, "-c", SPENDER, str(tmp_path), str(number), str(NOON)], cwd=ROOT)
         for number in range(3)
     ]
-    purse = VisitorCaps(tmp_path, 10**9, 1_000, Clock())
+    purse = VisitorCaps(tmp_path, 10**9, 1_000, clock=Clock())
     deadline = time.monotonic() + 60
     for left in (700, 0):
         while purse.free("x") > left and time.monotonic() < deadline:

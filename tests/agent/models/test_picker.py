@@ -11,7 +11,7 @@ import pytest
 
 from agent.events import ModelChosen, MoneySettled, ToolEnded
 from agent.job_events import JobSubmitting
-from agent.models.picker import Wish
+from agent.models.selection import Wish
 from agent.session import Session
 from agent.sessions import Sessions
 from agent.settings import Settings

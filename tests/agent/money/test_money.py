@@ -130,12 +130,14 @@ def test_a_refusal_for_less_than_a_cent_does_not_read_as_if_it_fitted() -> None:
     verdict = judge(spend(105_000), "within-budget", Ledger(compute=Account(limit=101_000)))
     assert "may cost up to $0.11, and $0.10 of the budget of $0.101 is free" in verdict.reason
     two = Demand(about="budget", rule="must", text="at most $2", value="2000000")
-    assert "It may cost up to $2.01, and the user said" in judge(spend(2_004_000), "ask", Ledger(), [two]).reason
+    assert (
+        "It may cost up to $2.01, and the user said" in judge(spend(2_004_000), "ask", Ledger(), demands=[two]).reason
+    )
 
 
 def test_what_is_pinned_is_held_against_a_request_before_anybody_is_asked_to_pay() -> None:
     under = Demand(about="budget", rule="must", text="under $0.50", value="500000")
-    assert judge(spend(), "ask", Ledger(), [under]).do == "deny"
+    assert judge(spend(), "ask", Ledger(), demands=[under]).do == "deny"
 
 
 def test_a_person_is_asked_when_there_is_one() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from agent.events import ApprovalAsked, BudgetSet, ModelChosen, MoneyCorrected, MoneyReserved, MoneySettled, RunEnded
 from agent.models.metered import BROKE_OFF, BROKE_OFF_COUNTED, BY_USAGE
-from agent.models.picker import Wish
+from agent.models.selection import Wish
 from agent.session import Session
 from tests.agent.living import LISTED, code, done, ended, events, everything, paid, wait_for
 from tests.doubles.hub import FakeHub

@@ -79,7 +79,7 @@ class Code(Executor):
         level: Level | None = None,
     ) -> None:
         self.told: list[str] = []
-        super().__init__(folder, call, tools, self.told.append, limits, level=level)
+        super().__init__(folder, call, tools, on_output=self.told.append, limits=limits, level=level)
 
     def __call__(self, code: str) -> StepResult:
         return self.run(code, threading.Event())

@@ -378,7 +378,7 @@ def test_who_waits_for_a_place_can_be_stopped_and_leaves_the_queue() -> None:
 
 
 def test_an_idle_worker_is_let_go_and_its_variables_come_back(tmp_path: Path) -> None:
-    with Executor(tmp_path, call, TOOLS, lambda _: None, level="full") as code:
+    with Executor(tmp_path, call, TOOLS, on_output=lambda _: None, level="full") as code:
         code.run("x = 1", threading.Event())
         before = code.pid
         assert code.let_go()

@@ -106,7 +106,7 @@ def test_a_stopped_tools_late_answer_goes_nowhere(tmp_path: Path) -> None:
         answered.extend(asked.args)
         return asked.args[0]
 
-    with Executor(tmp_path, think, [ToolStub("think", "(about: str) -> str")], lambda _: None) as code:
+    with Executor(tmp_path, think, [ToolStub("think", "(about: str) -> str")], on_output=lambda _: None) as code:
         with pytest.raises(Stopped):
             code.run("think('late')", stop)
         late.set()
@@ -119,7 +119,7 @@ def test_a_tool_in_which_the_run_ends_ends_the_step_for_the_same_reason(tmp_path
     def stop(_: object) -> None:
         raise end
 
-    with Executor(tmp_path, stop, [ToolStub("ask")], lambda _: None) as code, pytest.raises(type(end)):
+    with Executor(tmp_path, stop, [ToolStub("ask")], on_output=lambda _: None) as code, pytest.raises(type(end)):
         code.run("try: ask()\nexcept Exception: pass\nwhile True: pass", threading.Event())
 
 
@@ -192,7 +192,7 @@ def test_what_on_output_raises_comes_out_of_run_and_the_session_goes_on(tmp_path
     def full(_: str) -> None:
         raise OSError("disk full")
 
-    with Executor(tmp_path, lambda _: None, [], full) as code:
+    with Executor(tmp_path, lambda _: None, [], on_output=full) as code:
         code.run("x = 1", threading.Event())
         with pytest.raises(OSError, match="disk full"):
             code.run("print(1)", threading.Event())

@@ -285,13 +285,13 @@ def test_an_unforeseen_failure_of_a_tool_is_an_error_in_the_code(any_code: Code)
 
 def test_tools_see_the_context_of_the_caller_of_run(tmp_path: Path) -> None:
     who = contextvars.ContextVar("who", default="nobody")
-    with Executor(tmp_path, lambda _: who.get(), [ToolStub("ask")], lambda _: None) as code:
+    with Executor(tmp_path, lambda _: who.get(), [ToolStub("ask")], on_output=lambda _: None) as code:
         who.set("ada")
         assert code.run("ask()", threading.Event()).value == "'ada'"
 
 
 def test_a_result_that_is_no_json_is_an_error_in_the_code(tmp_path: Path) -> None:
-    with Executor(tmp_path, lambda _: object(), [ToolStub("odd")], lambda _: None) as code:
+    with Executor(tmp_path, lambda _: object(), [ToolStub("odd")], on_output=lambda _: None) as code:
         assert "cannot be handed over" in code.run("odd()", threading.Event()).error
 
 

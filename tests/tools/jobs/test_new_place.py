@@ -88,7 +88,7 @@ class There:
         self.moon, self.books = Moon(), Books(self.events.append, [])
         self.books.set_budget(5_000_000)
         places = {place.words.name: place for place in (LocalJobs(folder), self.moon)}
-        self.jobs = Jobs("s1", places, self.books.emit, self.books.reserve, secrets=lambda: ("KEY",))
+        self.jobs = Jobs("s1", places, self.books.emit, reserve=self.books.reserve, secrets=lambda: ("KEY",))
 
     def desk(self, answer: Answer | None = None) -> RecordingDesk:
         at = desk(

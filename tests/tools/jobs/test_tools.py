@@ -121,7 +121,7 @@ def test_the_outputs_of_a_second_job_go_into_the_same_bucket(hub: FakeHub, sit: 
 
 def test_what_a_schedule_will_probably_cost_counts_all_its_runs(sit: Callable[[], RecordingDesk]) -> None:
     at = sit()
-    job_schedule(at, "print(1)", "@daily", 3, flavor="l4x1", timeout="1h", expected="6m")
+    job_schedule(at, "print(1)", "@daily", runs=3, flavor="l4x1", timeout="1h", expected="6m")
     (asked,) = at.asked
     assert isinstance(asked, Spend)
     assert (asked.hold_micro_usd, asked.likely_micro_usd) == (3 * 799_980, 3 * 79_998)

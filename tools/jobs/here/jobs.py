@@ -184,15 +184,14 @@ class LocalJobs:
     def _publish(self, folder: Path, label: str, spec: Spend) -> None:
         """Make the job's folder, whole or not at all. Someone else having made it is as good."""
         found = installed.look(spec.dependencies, spec.script) if spec.dependencies else installed.Missing("")
-        run = _lent(folder) if isinstance(found, installed.Lent) else self._by_uv(spec)
+        command, more = _lent(folder) if isinstance(found, installed.Lent) else self._by_uv(spec)
+        plan = _plan(folder, label, spec, command=command, more=more)
         self._jobs.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(prefix=".new-", dir=self._jobs))
         (new / "work").mkdir()
         (new / "tmp").mkdir()
         (new / "script.py").write_text(spec.script, encoding="utf-8")
-        supervise.write_json(
-            new / "job.json", {"label": label, "says": _says(found), **_plan(folder, label, spec, *run)}
-        )
+        supervise.write_json(new / "job.json", {"label": label, "says": _says(found), **plan})
         if isinstance(found, installed.Lent):
             installed.build(found, new / "env")
         try:
@@ -255,7 +254,7 @@ def _says(found: installed.Lent | installed.Missing) -> str:
     return f"uv installs what is needed: {found.what}.\n" if found.what else ""
 
 
-def _plan(folder: Path, label: str, spec: Spend, command: list[str], more: dict[str, str]) -> dict[str, Any]:
+def _plan(folder: Path, label: str, spec: Spend, *, command: list[str], more: dict[str, str]) -> dict[str, Any]:
     """What the supervisor needs to know. command: what runs a script; more: variables that it needs."""
     env = {
         "PATH": os.environ.get("PATH", os.defpath),

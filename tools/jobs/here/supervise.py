@@ -213,7 +213,7 @@ def listen() -> int:
     return wake
 
 
-def watch(script: Script, wake: int, timeout: float, log: Log) -> str:
+def watch(script: Script, wake: int, timeout: float, *, log: Log) -> str:
     """Write the log until the script has ended, "timeout" or "cancelled" comes first; returns which."""
     deadline = time.monotonic() + timeout
     sources = [script.output, wake]
@@ -236,11 +236,11 @@ def watch(script: Script, wake: int, timeout: float, log: Log) -> str:
     return "timeout"
 
 
-def supervise(folder: Path, plan: dict[str, Any], wake: int, script: Script) -> dict[str, Any]:
+def supervise(folder: Path, plan: dict[str, Any], wake: int, *, script: Script) -> dict[str, Any]:
     began = time.monotonic()
     log = Log(folder / "log.txt", plan["log_bytes"])
     log.feed(plan["says"].encode())
-    why = watch(script, wake, plan["timeout"], log)
+    why = watch(script, wake, plan["timeout"], log=log)
     seconds = time.monotonic() - began
     survivors = script.end(0.0 if why == "ended" else GRACE)
     while said := script.read():
@@ -286,7 +286,7 @@ def main(folder: Path) -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
-    write_json(folder / "end.json", supervise(folder, plan, wake, script))
+    write_json(folder / "end.json", supervise(folder, plan, wake, script=script))
 
 
 if __name__ == "__main__":

@@ -68,7 +68,10 @@ class BucketFolder:
         full = quote(f"{self.folder}/{self.own(path)}", safe="")
         url = f"{self.hub.endpoint}/buckets/{quote(self.bucket)}/resolve/{full}"
         as_it_is = {"accept-encoding": "identity"}  # so that the size that is told is the file's
-        with self.hub.reading(f"file {path!r} of the job", url, (), seconds, as_it_is) as (response, pieces):
+        with self.hub.reading(f"file {path!r} of the job", url, (), seconds=seconds, headers=as_it_is) as (
+            response,
+            pieces,
+        ):
             told = response.headers.get("content-length", "")
             yield int(told) if told.isdigit() and "content-encoding" not in response.headers else None, pieces
 
@@ -76,7 +79,7 @@ class BucketFolder:
         what = f"the files in {self.bucket}/{self.folder}"
         if url is None or not url.startswith(f"{self.hub.endpoint}/"):
             raise Problem(f"The Hub's answer about {what} leads elsewhere.", "Try again in a minute.")
-        with self.hub.reading(what, url, (), deadline - time.monotonic()) as (response, pieces):
+        with self.hub.reading(what, url, (), seconds=deadline - time.monotonic()) as (response, pieces):
             body = whole(what, pieces)
         try:
             page = json.loads(body)

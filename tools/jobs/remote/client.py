@@ -167,13 +167,15 @@ class JobsHub(Hub):
 
         self.spelled(f"bucket {bucket!r}", made)
 
-    def log(self, namespace: str, job: str, silence: float, stop: threading.Event) -> Iterator[tuple[str, str] | None]:
+    def log(
+        self, namespace: str, job: str, silence: float, *, stop: threading.Event
+    ) -> Iterator[tuple[str, str] | None]:
         """Lines as (time stamp, text) from the first on, then as they come; None now and then: nothing new.
 
         Ends when the Hub ends the stream, which is not the end of the job. Raises Problem when it broke off, or was
         silent for so many seconds: not even the sign of life came that the Hub sends every 30 seconds.
         """
-        for event in self._events(namespace, job, "logs", silence, stop):
+        for event in self._events(namespace, job, "logs", silence=silence, stop=stop):
             if event is None:
                 yield None
                 continue
@@ -184,7 +186,7 @@ class JobsHub(Hub):
     def metrics(self, namespace: str, job: str, stop: threading.Event) -> Mapping[str, Any] | None:
         """One sample of what a running job uses now; None when it runs no more or said nothing for 10 seconds."""
         try:
-            for event in self._events(namespace, job, "metrics", 10.0, stop):
+            for event in self._events(namespace, job, "metrics", silence=10.0, stop=stop):
                 if event is not None:
                     return event
         except NotThere:
@@ -194,7 +196,7 @@ class JobsHub(Hub):
         return None
 
     def _events(
-        self, namespace: str, job: str, route: str, silence: float, stop: threading.Event
+        self, namespace: str, job: str, route: str, *, silence: float, stop: threading.Event
     ) -> Iterator[Mapping[str, Any] | None]:
         url = f"{self.endpoint}/api/jobs/{quote(namespace)}/{quote(job, safe='')}/{route}"
         timeout = httpx2.Timeout(10.0, read=silence)

@@ -29,6 +29,7 @@ class Dashboard:
         hub: Callable[[], DashboardHub],
         space: str,
         project: str,
+        *,
         run: str,
         mounted: Callable[[], bool],
         why: str,
@@ -101,4 +102,4 @@ class Dashboard:
             row for one in batches if isinstance(logs := one.get("logs"), list) for row in logs if isinstance(row, dict)
         ]
         logged = ((row.pop("timestamp", None), row.pop("step", None), row) for row in rows)
-        return tracking.report_of(logged, alerts, mark, self._hide)
+        return tracking.report_of(logged, alerts, mark, hide=self._hide)

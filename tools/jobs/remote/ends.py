@@ -11,7 +11,7 @@ from tools.jobs.remote.client import JobFacts
 _EXIT = re.compile(r"exit(?:ed)?(?: with)? code:? (-?\d{1,5})", re.IGNORECASE)
 
 
-def ended_state(facts: Sequence[JobFacts], endpoint: str, namespace: str, reason: str = "") -> JobState:
+def ended_state(facts: Sequence[JobFacts], endpoint: str, namespace: str, *, reason: str = "") -> JobState:
     """The end of a job from its machines' ends; the first that did not complete decides. reason: ours, told first."""
     decisive = next((one for one in facts if one.stage != "COMPLETED" and one.cancel_reason), None)
     decisive = decisive or next((one for one in facts if one.stage not in ("COMPLETED", "CANCELED")), None)

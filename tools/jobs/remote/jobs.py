@@ -83,6 +83,7 @@ class HubJobs:
         folder: Path,
         hub: Callable[[], JobsHub],
         prices: Prices,
+        *,
         secret: Callable[[str], str | None] = lambda _: None,
         pace: Pace | None = None,
     ) -> None:
@@ -108,7 +109,7 @@ class HubJobs:
         if spec.place.name != self.words.name or not spec.namespace or not spec.flavor:
             raise Problem("This job does not say who pays and what it runs on.", "Name a namespace and a flavor.")
         hub = self._hub()
-        parts = self._submissions(hub, label, spec, self._secrets(hub, spec))
+        parts = self._submissions(hub, label, spec, secrets=self._secrets(hub, spec))
         with self._starting:
             if job := self.find(label, spec):
                 return job
@@ -117,7 +118,7 @@ class HubJobs:
                 hub.make_bucket(spec.outputs)
             if spec.dashboard and not self._bucket_kept(hub, label, spec):
                 untracked = spec.model_copy(update={"dashboard": ""})
-                parts = self._submissions(hub, label, untracked, self._secrets(hub, spec))
+                parts = self._submissions(hub, label, untracked, secrets=self._secrets(hub, spec))
             ids: list[str] = []
             for part in parts:
                 try:
@@ -148,7 +149,7 @@ class HubJobs:
                 self._give_up(hub, job_id, "Only some of its machines could be started; those were cancelled.")
             return job_id
 
-    def _submissions(self, hub: JobsHub, label: str, spec: Spend, secrets: dict[str, str]) -> list[Submission]:  # noqa: ARG002
+    def _submissions(self, hub: JobsHub, label: str, spec: Spend, *, secrets: dict[str, str]) -> list[Submission]:  # noqa: ARG002
         return submissions(label, spec, secrets)
 
     def _submit(self, hub: JobsHub, part: Submission) -> str:
@@ -227,7 +228,7 @@ class HubJobs:
                 watch.look = now + self._pace.poll
             if watch.state.status == "running" and watch.over_since is not None and self._log_is_told(watch, now):
                 reason = watch.told or self._reasons.get(job, "")
-                watch.state = ended_state(watch.facts, self._hub().endpoint, watch.namespace, reason)
+                watch.state = ended_state(watch.facts, self._hub().endpoint, watch.namespace, reason=reason)
             if watch.state.status != "running":
                 for follower in watch.followers:
                     follower.stop()
@@ -276,11 +277,11 @@ class HubJobs:
             self._hub,
             watch.namespace,
             watch.ids[node],
-            node,
-            watch.log,
-            lambda: self._to_hide(names),
-            pace.silence,
-            pace.reconnect,
+            node=node,
+            log=watch.log,
+            hide=lambda: self._to_hide(names),
+            silence=pace.silence,
+            reconnect=pace.reconnect,
         )
 
     def _to_hide(self, names: Iterable[str]) -> tuple[str, ...]:
@@ -307,12 +308,12 @@ class HubJobs:
             hub,
             spec.dashboard,
             spec.track,
-            run_name(label, spec),
-            lambda: self._hub().inspect(namespace, ids[0]).tracked == spec.dashboard,
-            self._untracked.get(label, ""),
-            lambda text: hidden(text, self._to_hide(spec.secrets)),
-            self._pace.track,
-            self._pace.flush,
+            run=run_name(label, spec),
+            mounted=lambda: self._hub().inspect(namespace, ids[0]).tracked == spec.dashboard,
+            why=self._untracked.get(label, ""),
+            hide=lambda text: hidden(text, self._to_hide(spec.secrets)),
+            pause=self._pace.track,
+            flush=self._pace.flush,
         )
 
     # --- ending ---

@@ -50,7 +50,7 @@ class LogFile:
         if path.exists():
             self._load()
 
-    def tell(self, node: int, stamp: str, text: str, seen: Counter[bytes]) -> bool:
+    def tell(self, node: int, stamp: str, text: str, *, seen: Counter[bytes]) -> bool:
         """Keep a line if it is new, and say so. seen: what this connection has told before; it is added to."""
         key = hashlib.blake2b(f"{node}\0{stamp}\0{text}".encode("utf-8", "replace"), digest_size=8).digest()
         seen[key] += 1
@@ -113,6 +113,7 @@ class Follower:
         hub: Callable[[], JobsHub],
         namespace: str,
         job: str,
+        *,
         node: int,
         log: LogFile,
         hide: Callable[[], Collection[str]],
@@ -163,12 +164,12 @@ class Follower:
     def _read(self) -> None:
         hide = self._hide()
         seen: Counter[bytes] = Counter()
-        for line in self._hub().log(self._namespace, self._job, self._silence, self._stop):
+        for line in self._hub().log(self._namespace, self._job, self._silence, stop=self._stop):
             if self._stop.is_set():
                 return
             if line is None:
                 continue
             stamp, text = line
             text = hidden(text, hide).rstrip("\r\n").replace("\n", " ")
-            self._log.tell(self._node, stamp, text, seen)
+            self._log.tell(self._node, stamp, text, seen=seen)
             self.last = time.monotonic()

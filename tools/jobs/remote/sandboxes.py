@@ -23,7 +23,7 @@ class Sandboxes(HubJobs):
     keeping = "Copy files out of a sandbox with sandbox_file"
     extra_micro_usd_per_hour = PORT_MICRO_USD_PER_HOUR
 
-    def _submissions(self, hub: JobsHub, label: str, spec: Spend, secrets: dict[str, str]) -> list[Submission]:
+    def _submissions(self, hub: JobsHub, label: str, spec: Spend, *, secrets: dict[str, str]) -> list[Submission]:
         if spec.nodes != 1 or secrets or not spec.idle_seconds:
             raise Problem("A sandbox is one machine without secrets, with an idle limit.", "Use a job for more.")
         return [submission(hub, label, spec)]
@@ -33,7 +33,7 @@ class Sandboxes(HubJobs):
         return HubSandbox(self._hub(), namespace, ids[0])
 
 
-def sweep(hub: JobsHub, namespace: str, ours: Callable[[str], bool], open_labels: Collection[str]) -> list[str]:
+def sweep(hub: JobsHub, namespace: str, ours: Callable[[str], bool], *, open_labels: Collection[str]) -> list[str]:
     """Cancel the sandboxes of a namespace that nobody holds any more; returns their ids.
 
     ours: whether this process answers for a session, by its id; open_labels: what these sessions know to be open. A

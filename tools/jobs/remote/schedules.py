@@ -133,10 +133,10 @@ class Schedules(HubJobs):
     def _tell(self, job: str, runs: list[JobFacts]) -> None:
         log, seen = self._log_of(job), Counter[bytes]()
         for number, run in enumerate(runs, 1):
-            log.tell(0, run.id, f"Run {number} was started: {run.id}", seen)
+            log.tell(0, run.id, f"Run {number} was started: {run.id}", seen=seen)
         for number, run in enumerate(runs, 1):
             if run.over:
-                log.tell(0, run.id, f"Run {number} ended after {run_seconds(run):.0f} s: {run.stage}", seen)
+                log.tell(0, run.id, f"Run {number} ended after {run_seconds(run):.0f} s: {run.stage}", seen=seen)
 
     def _log_of(self, job: str) -> LogFile:
         with self._lock:

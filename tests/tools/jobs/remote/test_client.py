@@ -42,7 +42,7 @@ CALLS: dict[str, Call] = {
     "inspect": lambda client, job: client.inspect("ada", job),
     "list": lambda client, job: client.labelled("ada", "ml-intern", "s1-c1"),
     "cancel": lambda client, job: client.cancel("ada", job),
-    "log": lambda client, job: list(client.log("ada", job, 1.0, threading.Event())),
+    "log": lambda client, job: list(client.log("ada", job, 1.0, stop=threading.Event())),
     "bucket": lambda client, job: client.make_bucket("ada/ml-intern"),
     "hardware": lambda client, job: client.hardware(),
     "payers": lambda client, job: client.payers(),
@@ -148,7 +148,7 @@ def test_events_too_long_or_broken_are_left_out(hub: FakeHub, client: JobsHub) -
         [event % b"one", event % (b"x" * 300_000), b"data: {broken\n\n", b": ping\n\n", b"data: 3\n", event % b"two"]
     )
     hub.faults.append(Fault("/api/jobs/ada", status=200, body=body))
-    lines = [line for line in client.log("ada", job, 1.0, threading.Event()) if line]
+    lines = [line for line in client.log("ada", job, 1.0, stop=threading.Event()) if line]
     assert lines == [("t", "one"), ("t", "two")]
 
 

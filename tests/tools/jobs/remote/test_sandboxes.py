@@ -163,10 +163,10 @@ def test_a_sandbox_that_its_session_forgot_is_swept(hub: FakeHub, at: Places, si
     sandbox_run(sit(), "true")
     (there,) = hub.jobs.all.values()
     hub.jobs.skew = 200  # the Hub's clock goes on; ours is not asked
-    assert sweep(at.client(), "ada", {"s1"}.__contains__, {"s1-c1"}) == []
-    assert sweep(at.client(), "ada", {"another"}.__contains__, ()) == []
+    assert sweep(at.client(), "ada", {"s1"}.__contains__, open_labels={"s1-c1"}) == []
+    assert sweep(at.client(), "ada", {"another"}.__contains__, open_labels=()) == []
     assert not there.over
-    assert sweep(at.client(), "ada", {"s1"}.__contains__, ()) == [f"ada/{there.id}"]
+    assert sweep(at.client(), "ada", {"s1"}.__contains__, open_labels=()) == [f"ada/{there.id}"]
     assert there.stage == "CANCELED"
 
 
@@ -174,13 +174,13 @@ def test_none_survives_its_limit_even_of_a_session_that_is_gone(hub: FakeHub, at
     sandbox_run(sit(), "true", lifetime="1h")
     (there,) = hub.jobs.all.values()
     hub.jobs.skew = 3600 + 121
-    assert sweep(at.client(), "ada", lambda _: False, ()) == [f"ada/{there.id}"]
+    assert sweep(at.client(), "ada", lambda _: False, open_labels=()) == [f"ada/{there.id}"]
 
 
 def test_the_sweep_leaves_jobs_alone(hub: FakeHub, at: Places, sit: Sit) -> None:
     job_run(sit(), "print(1)", flavor="cpu-basic", wait=False)
     hub.jobs.skew = 1e6
-    assert sweep(at.client(), "ada", {"s1"}.__contains__, ()) == []
+    assert sweep(at.client(), "ada", {"s1"}.__contains__, open_labels=()) == []
 
 
 def test_a_crash_while_a_sandbox_starts_leaves_it_known(hub: FakeHub, at: Places, sit: Sit, tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_a_tracked_job_on_this_machine_is_read_from_its_own_folder(tmp_path: Pat
         entries.append(Entry(seq=len(entries) + 1, at=time.time(), event=event))
 
     books = Books(write, entries)
-    jobs = Jobs("s1", {"here": LocalJobs(tmp_path)}, books.emit, books.reserve)
+    jobs = Jobs("s1", {"here": LocalJobs(tmp_path)}, books.emit, reserve=books.reserve)
     found = jobs.submit("c1", request)
     assert found.done.wait(60)
     measured = until(lambda: [one.event for one in entries if isinstance(one.event, JobMeasured)])
