@@ -216,7 +216,7 @@ class Sessions:
         places += [
             HubJobs(folder, hub, self._prices, secret=secret),
             Sandboxes(folder, hub, self._prices),
-            Schedules(folder, hub, self._prices, secret),
+            Schedules(folder, hub, self._prices, secret=secret),
         ]
         return {place.words.name: place for place in places}
 

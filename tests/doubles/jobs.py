@@ -88,7 +88,7 @@ class Places:
         self.prices = Prices(lambda: self.client().hardware())
         self.place = HubJobs(folder, self.client, self.prices, secret=self.secrets.get, pace=pace)
         self.boxes = Sandboxes(folder, self.client, self.prices, pace=pace)
-        self.schedules = Schedules(folder, self.client, self.prices, self.secrets.get, pace)
+        self.schedules = Schedules(folder, self.client, self.prices, secret=self.secrets.get, pace=pace)
         for place in (self.place, self.boxes, self.schedules):
             place.settles_seconds = settles
         self.jobs = Jobs(
