@@ -1,7 +1,7 @@
 """`python -m tests.journeys.killed_at POINT TASK …`: the command line, which kills itself with SIGKILL at a named point.
 
-The points lie between the user's word and the settlement of a job, in the order in which they are passed. They are seen
-with Python's own profiler, so nothing of the app is exchanged.
+The points lie between the user's word and the settlement, of a job or of a machine for generated code, in the order in
+which they are passed. They are seen with Python's own profiler, so nothing of the app is exchanged.
 """
 
 from __future__ import annotations
@@ -28,9 +28,22 @@ POINTS = {  # the function, whether it begins or has ended, the kind of event
     "settled": (_WRITTEN, "return", "money_settled"),
 }
 
+MACHINE_POINTS = {
+    "it is agreed to": (_WRITTEN, "return", "approval_answered"),
+    "its money is held": (_WRITTEN, "return", "money_reserved"),
+    "it is about to be submitted": (_WRITTEN, "return", "job_submitting"),
+    "the Hub has taken it": ("JobsHub.submit", "return", ""),
+    "it is known": (_WRITTEN, "return", "job_submitted"),
+    "it runs": ("HubSandbox.ready", "return", ""),
+    "it is about to be cancelled": ("JobsHub.cancel", "call", ""),
+    "the Hub has cancelled it": ("JobsHub.cancel", "return", ""),
+    "its end is known": (_WRITTEN, "return", "job_ended"),
+    "it is settled": (_WRITTEN, "return", "money_settled"),
+}
+
 
 def watch(point: str) -> None:
-    name, when, kind = POINTS[point]
+    name, when, kind = (POINTS | MACHINE_POINTS)[point]
 
     def look(frame: FrameType, event: str, _: object) -> None:
         if event != when or frame.f_code.co_qualname != name:

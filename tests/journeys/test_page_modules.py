@@ -230,3 +230,20 @@ def test_the_page_shows_a_session_of_an_earlier_version_as_the_server_reads_it(m
             "Every week: cancelled",
         ],
     ]
+
+
+def test_a_machine_for_code_is_no_news_of_what_the_agent_does(modules: Page) -> None:
+    script = """
+        const story = new m.Story();
+        const request = { kind: "spend", title: "Run code", where: "sandbox", purpose: values[0] };
+        const events = [
+            { kind: "user_said", run: "r1", text: "Go", files: [] },
+            { kind: "step_started", run: "r1", step: 1, model: "m" },
+            { kind: "job_submitting", label: "s-machine1", call: "machine1", request },
+            { kind: "job_submitted", label: "s-machine1", job: "ada/1", call: "machine1", where: "sandbox", title: "Run code", url: "" },
+        ];
+        events.forEach((event, n) => story.take({ seq: n + 1, at: 1, event }));
+        return m.status(story).text;
+    """
+    assert "Run code" not in call(modules, "story/story", script, "code")
+    assert call(modules, "story/story", script, "task") == "Run code: running…"

@@ -3,7 +3,7 @@
 import { count, day, dollars, dollarsExact, moment, plural, span } from "./words.js";
 
 /** What a request had no field for when its session was written. */
-const DEFAULTS = { namespace: "", image: "", dependencies: [], env: {}, secrets: [], token: "none", volumes: [], outputs: "", track: "", dashboard: "", labels: {}, nodes: 1, schedule: "", runs: 1, rhythm: "", due: [], idle_seconds: 0, likely_micro_usd: null, steps: 0, foreseen: null, why: "", on_alarm: "ask" };
+const DEFAULTS = { namespace: "", image: "", dependencies: [], env: {}, secrets: [], token: "none", volumes: [], outputs: "", track: "", dashboard: "", labels: {}, nodes: 1, schedule: "", runs: 1, rhythm: "", due: [], idle_seconds: 0, likely_micro_usd: null, steps: 0, foreseen: null, why: "", on_alarm: "ask", purpose: "task" };
 
 export function whole(request) {
   return { ...DEFAULTS, ...request };

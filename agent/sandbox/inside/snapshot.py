@@ -78,6 +78,9 @@ class _Pickler(pickle.Pickler):
         return NotImplemented
 
 
+_Hopeless = dict[str, tuple[int, type, str]]  # by name: which value it was, and why it cannot be pickled
+
+
 class Snapshot:
     def __init__(self, folder: str, names: dict[str, Any], given: dict[str, Any]) -> None:
         """names: the namespace to keep. given: what the worker itself put there, by name."""
@@ -87,7 +90,7 @@ class Snapshot:
         self._names, self._given = names, given
         self._defined: dict[str, Definition] = {}  # in their order
         self._before: dict[str, Any] = {}
-        self._hopeless: dict[str, tuple[int, type, str]] = {}  # values that cannot be pickled, and why
+        self._hopeless: _Hopeless = {}  # values that cannot be pickled, and why
         self._count = 0
 
     def opened(self, code: str) -> str:
@@ -354,12 +357,7 @@ class _Writer:
         self._half = self._until - SECONDS / 2
 
     def write(
-        self,
-        values: dict[str, Any],
-        attributes: dict[str, Any],
-        needed: set[str],
-        *,
-        hopeless: dict[str, tuple[int, type, str]],
+        self, values: dict[str, Any], attributes: dict[str, Any], needed: set[str], *, hopeless: _Hopeless
     ) -> tuple[list[dict[str, Any]], dict[str, str]]:
         """Returns the table of the pickles, and the names left out with the reason. Keeps hopeless up to date."""
         for name in needed & values.keys():

@@ -185,8 +185,8 @@ class LocalJobs:
         """Make the job's folder, whole or not at all. Someone else having made it is as good."""
         found = installed.look(spec.dependencies, spec.script) if spec.dependencies else installed.Missing("")
         command, more = _lent(folder) if isinstance(found, installed.Lent) else self._by_uv(spec)
-        plan = _plan(folder, label, spec, command=command, more=more)
         self._jobs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        plan = _plan(folder, label, spec, command=command, more=more)
         new = Path(tempfile.mkdtemp(prefix=".new-", dir=self._jobs))
         (new / "work").mkdir()
         (new / "tmp").mkdir()

@@ -297,7 +297,7 @@ export function status(story) {
 }
 
 function work(story) {
-  const job = story.liveJobs.findLast((one) => !one.searched);
+  const job = story.liveJobs.findLast((one) => !one.searched && one.request.purpose !== "code");
   if (job) {
     const point = job.points.at(-1);
     return `${job.title || "Job"}: ${point?.step === undefined ? (job.job ? "running" : "starting") : `step ${point.step}`}…`;
