@@ -13,7 +13,7 @@ from agent.models.selection import Wish
 from agent.notices import Notices
 from agent.settings import Approve
 from tools import NEED_A_PLACE, NEED_HUGGING_FACE, TOOLS
-from tools.hub.hub import HubReader, WritableHub
+from tools.hub.hub import HubReader
 from tools.hub.values import Bill
 from tools.jobs.place import JobPlace
 from tools.jobs.prices import Prices
@@ -29,7 +29,6 @@ class Resources:
     keep: Callable[[ModelChosen], ModelChosen]
     thinker: Callable[[ModelChosen], tuple[Thinker, SecondPayer | None]]  # the model, and who pays beside the session
     bill: Callable[[], Bill | None]  # raises Problem when it may not be read
-    writable: Callable[[], WritableHub]  # only for who has the user's consent
     web: Web
     notices: Notices
     key: bytes = field(repr=False)  # the owner's, by which saved variables are known again

@@ -25,7 +25,7 @@ from agent.sandbox.seal import owner_key
 from agent.session import Session
 from agent.settings import Settings
 from agent.undo import standing
-from tools.hub.hub import Hub, WritableHub
+from tools.hub.hub import Hub
 from tools.jobs.here.jobs import LocalJobs
 from tools.jobs.here.words import HERE
 from tools.jobs.place import JobPlace
@@ -191,7 +191,6 @@ class Sessions:
             keep=lambda chosen: self.picker.keep(owner, chosen),
             thinker=lambda chosen: self.picker.thinker(owner, chosen, id),
             bill=lambda: Hub(self._token(owner), self.settings.places.hf_endpoint).inference_bill(id),
-            writable=lambda: WritableHub(self._token(owner), self.settings.places.hf_endpoint),
             web=self._web,
             notices=self._notices,
             key=owner_key(self.settings.data_dir, owner),
