@@ -331,10 +331,10 @@ SPENDER = """
 import random, sys
 from pathlib import Path
 from agent.models.visitor_caps import VisitorCaps
-from tools.desk import Problem
+from tools.problem import Problem
 
 folder, number, now = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
-purse, dice = VisitorCaps(folder, 10**9, 1_000, lambda: now), random.Random(number)
+purse, dice = VisitorCaps(folder, 10**9, 1_000, clock=lambda: now), random.Random(number)
 with (folder / f"granted-{number}").open("ab", buffering=0) as granted:
     for turn in range(10_000):
         amount = dice.randrange(1, 9)

@@ -338,7 +338,7 @@ def test_the_hosts_environment_is_not_the_childs(tmp_path: Path, monkeypatch: py
 def test_the_host_is_hidden_once_it_has_a_child(tmp_path: Path) -> None:
     script = (
         "import sys, threading\nfrom pathlib import Path\nfrom agent.sandbox.host import Executor\n"
-        "with Executor(Path(sys.argv[1]), lambda c: None, [], lambda t: None, level='unsafe') as code:\n"
+        "with Executor(Path(sys.argv[1]), lambda c: None, [], on_output=lambda t: None, level='unsafe') as code:\n"
         "    before = code.report()['kernel']['host_memory']\n    code.run('1', threading.Event())\n"
         "    print(before, '->', code.report()['kernel']['host_memory'])\n"
     )
@@ -403,7 +403,7 @@ def test_closing_leaves_no_process_and_no_descriptor_behind(tmp_path: Path) -> N
 def test_the_child_dies_with_the_host_even_when_the_code_never_lets_go(tmp_path: Path) -> None:
     script = (
         "import sys, threading\nfrom pathlib import Path\nfrom agent.sandbox.host import Executor\n"
-        "code = Executor(Path(sys.argv[1]), lambda c: None, [], lambda t: print(t, flush=True))\n"
+        "code = Executor(Path(sys.argv[1]), lambda c: None, [], on_output=lambda t: print(t, flush=True))\n"
         "code.run('import os\\nprint(os.getpid())\\nsum(range(10**12))', threading.Event())\n"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True) as host:
