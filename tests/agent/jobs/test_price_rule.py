@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from math import ceil
 
@@ -19,7 +20,7 @@ from tests.doubles.desk import desk
 from tests.doubles.hub import FakeHub
 from tests.doubles.jobs import Places, spend
 from tools.cards import Spend
-from tools.jobs import job_run
+from tools.jobs import job_run, job_schedule
 from tools.money import cost
 from tools.problem import Refused
 
@@ -85,7 +86,8 @@ def test_what_the_agent_expects_is_reckoned_as_it_will_be_billed(
 ) -> None:
     asking = desk(jobs=at.jobs, sign=at.contract, answer="no")
     with pytest.raises(Refused):
-        job_run(asking, "print(1)", flavor="a10g-small", timeout="2h", expected=expected, **more)  # type: ignore[arg-type]
+        ask: Callable[..., object] = job_schedule if "schedule" in more else job_run
+        ask(asking, script="print(1)", flavor="a10g-small", timeout="2h", expected=expected, **more)
     (asked,) = asking.asked
     assert isinstance(asked, Spend)
     price = 60 * next(item["unitCostMicroUSD"] for item in hub.jobs.hardware if item["name"] == "a10g-small")
