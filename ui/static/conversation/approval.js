@@ -3,6 +3,7 @@
 
 import { answering, changed, decision, facts, head } from "./decision.js";
 import { button, dot, el } from "../dom.js";
+import { withFormulas } from "../math/math.js";
 import { limit } from "../spend.js";
 import { answeredSpend, askSpend } from "./spend_card.js";
 import { dollars, plural } from "../words.js";
@@ -61,7 +62,7 @@ function askQuestion(item, page) {
   const { question, options } = item.asked;
   const text = el("textarea", { rows: "1", placeholder: options.length ? "Or say it in your words" : "Your answer", "aria-label": "Your answer" });
   const trouble = el("p", { class: "error", role: "alert", hidden: true });
-  const choices = options.map((option) => button(option, () => say("yes", { text: option }), { class: "secondary" }));
+  const choices = options.map((option) => button(withFormulas(option), () => say("yes", { text: option }), { class: "secondary" }));
   const send = button("Answer", () => text.value.trim() && say("yes", { text: text.value.trim() }), { class: "primary" });
   const skip = button("Skip", () => say("no", {}), { class: "secondary" });
   const say = answering(item, page, [...choices, send, skip], trouble, () => ({}));
@@ -71,7 +72,7 @@ function askQuestion(item, page) {
     send.click();
   });
   return [
-    head("A question", "needs your answer"), el("p", { class: "question" }, question),
+    head("A question", "needs your answer"), el("p", { class: "question" }, withFormulas(question)),
     choices.length ? el("div", { class: "actions options" }, choices) : null,
     text, trouble, el("div", { class: "actions" }, send, skip),
   ].filter(Boolean);
@@ -90,7 +91,7 @@ function answeredParts(item) {
   const yes = answer.verdict === "yes";
   if (asked.kind === "question") {
     const reply = yes ? answer.text : `Not answered${answer.reason ? `: ${answer.reason}` : ""}`;
-    return [el("div", { class: "approval-head" }, dot(yes ? "good" : "off"), el("b", {}, asked.question)), el("p", { class: "reply" }, reply)];
+    return [el("div", { class: "approval-head" }, dot(yes ? "good" : "off"), el("b", {}, withFormulas(asked.question))), el("p", { class: "reply" }, reply)];
   }
   const stamp = `${yes ? "approved" : "rejected"} by ${BY[by]}`;
   const title = TITLES[asked.kind]?.(agreed) ?? agreed.title;
