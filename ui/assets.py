@@ -8,7 +8,7 @@ from pathlib import Path
 from starlette.responses import Response
 
 FOLDER = Path(__file__).parent / "static"
-TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
 
 
 def _read() -> dict[str, bytes]:

@@ -34,7 +34,9 @@ def browser() -> Iterator[Browser]:
             pytest.fail(chromium.HELP)
         pytest.skip(chromium.HELP)
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=[*chromium.ARGS, "--force-prefers-reduced-motion"])
+        started = playwright.chromium.launch(
+            executable_path=path, args=[*chromium.ARGS, "--force-prefers-reduced-motion"]
+        )
         yield started
         started.close()
 

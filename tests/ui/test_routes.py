@@ -236,6 +236,8 @@ def test_the_pages_files_are_kept_by_browsers_for_good(site: Site) -> None:
     assert answer.headers["content-type"].startswith("text/javascript")
     assert "immutable" in answer.headers["cache-control"]
     assert site.get(f"static/{HASH}/vendor/highlight/core.js").status == 200
+    font = site.get(f"static/{HASH}/vendor/katex/fonts/KaTeX_Main-Regular.woff2")
+    assert font.headers["content-type"] == "font/woff2"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 import { fileAddress } from "./api.js";
 import { button, dot, el, fold, icon, link } from "./dom.js";
+import { markdown } from "./markdown.js";
+import { cutAround } from "./math/marks.js";
+import { withFormulas } from "./math/math.js";
 import { bytes, count, cut, plural } from "./words.js";
 
 const FIRST = 4; // rows shown before "show all"
@@ -28,13 +31,13 @@ function papersFound({ query, source, papers }) {
       el(
         "li",
         {},
-        el("div", { class: "row-title" }, link(paper.url || `https://arxiv.org/abs/${paper.id}`, paper.title)),
+        el("div", { class: "row-title" }, link(paper.url || `https://arxiv.org/abs/${paper.id}`, withFormulas(paper.title))),
         el(
           "div",
           { class: "faint row-facts" },
           [paper.id, paper.date, cut(paper.authors, 80), paper.upvotes ? `${count(paper.upvotes)} upvotes` : ""].filter(Boolean).join(" · "),
         ),
-        paper.summary ? fold("Summary", () => el("p", {}, paper.summary)) : null,
+        paper.summary ? fold("Summary", () => el("p", {}, withFormulas(paper.summary))) : null,
       ),
     ),
   );
@@ -44,13 +47,13 @@ function paperOpened({ id, title, source, url, sections, section, text }) {
   const node = el(
     "div",
     { class: "shown" },
-    el("div", { class: "shown-head" }, icon("file"), el("b", {}, link(url || `https://arxiv.org/abs/${id}`, title || id))),
+    el("div", { class: "shown-head" }, icon("file"), el("b", {}, link(url || `https://arxiv.org/abs/${id}`, withFormulas(title || id)))),
     el("div", { class: "faint row-facts" }, [id, source, section].filter(Boolean).join(" · ")),
   );
   if (sections.length) {
-    node.append(fold(`Outline, ${plural(sections.length, "section")}`, () => el("ul", { class: "outline" }, sections.map((one) => el("li", {}, one)))));
+    node.append(fold(`Outline, ${plural(sections.length, "section")}`, () => el("ul", { class: "outline" }, sections.map((one) => el("li", {}, withFormulas(one))))));
   }
-  if (text) node.append(el("p", { class: "excerpt" }, cut(text, 600)));
+  if (text) node.append(el("div", { class: "prose excerpt" }, markdown(cutAround(text, 600))));
   return node;
 }
 
@@ -85,7 +88,7 @@ function listed(head, rows) {
 function planLine(todos) {
   const now = todos.find((todo) => todo.status === "in_progress");
   const done = todos.filter((todo) => todo.status === "completed").length;
-  return fold(`${done} of ${todos.length} done${now ? `, now: ${now.text}` : ""}`, () => planView(todos));
+  return fold(withFormulas(`${done} of ${todos.length} done${now ? `, now: ${now.text}` : ""}`), () => planView(todos));
 }
 
 const TODO = { pending: "todo", in_progress: "running", completed: "good" };
@@ -98,7 +101,7 @@ export function planView(todos) {
     { class: "plan" },
     bar,
     el("div", { class: "faint" }, `${done} of ${todos.length} done`),
-    el("ol", {}, todos.map((todo) => el("li", { class: todo.status }, dot(TODO[todo.status]), el("span", {}, todo.text)))),
+    el("ol", {}, todos.map((todo) => el("li", { class: todo.status }, dot(TODO[todo.status]), el("span", {}, withFormulas(todo.text))))),
   );
 }
 

@@ -8,7 +8,19 @@ import python from "./vendor/highlight/python.js";
 import yaml from "./vendor/highlight/yaml.js";
 import { button, el, icon } from "./dom.js";
 
-for (const [name, grammar] of Object.entries({ bash, diff, json, python, yaml })) {
+/** Diagrams are shown as what was written: to draw them would take more than the whole page. */
+const mermaid = () => ({
+  keywords:
+    "graph flowchart subgraph end direction style classDef sequenceDiagram participant actor as loop alt else opt par note over " +
+    "classDiagram class stateDiagram state erDiagram gantt title section pie journey gitGraph commit branch merge mindmap timeline",
+  contains: [
+    { scope: "comment", begin: /%%/, end: /$/ },
+    { scope: "string", begin: /"/, end: /"/, illegal: /\n/ },
+    { scope: "symbol", begin: /[<ox]?(?:-{2,}|={2,}|-\.+-?)(?:>{1,2}|[ox])?/ },
+  ],
+});
+
+for (const [name, grammar] of Object.entries({ bash, diff, json, mermaid, python, yaml })) {
   highlighter.registerLanguage(name, grammar);
 }
 

@@ -5,8 +5,12 @@ import { Marked } from "./vendor/marked.js";
 import "./vendor/purify.js";
 import { highlighted } from "./code.js";
 import { el } from "./dom.js";
+import { putBack, takeOut } from "./math/math.js";
 
 const LONGEST = 200_000; // characters; longer text is shown as it is
+const FORMULA = /^[\s>]*(?:\$\$|\\\[)\s*$/; // a line that opens one
+const FORMULA_ENDS = /(?:\$\$|\\\])/;
+const FORMULA_LINES = 60;
 
 const escape = (text) =>
   text.replace(/[&<>"']/g, (mark) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" })[mark]);
@@ -16,7 +20,7 @@ const marked = new Marked({
   renderer: {
     html: ({ text }) => escape(text),
     image: ({ href, text }) => `<a href="${escape(href)}">${escape(text || href)}</a>`,
-    code: ({ text, lang }) => `<pre><code class="hljs">${highlighted(text, lang)}</code></pre>`,
+    code: ({ text, lang }) => `<pre><code class="${lang === "mermaid" ? "hljs hljs-diagram" : "hljs"}">${highlighted(text, lang)}</code></pre>`,
     checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
   },
 });
@@ -42,7 +46,9 @@ purify.addHook("afterSanitizeAttributes", (node) => {
 export function markdown(text) {
   if (text.length > LONGEST) return plain(text);
   try {
-    const fragment = purify.sanitize(marked.parse(text), ALLOWED);
+    const { text: rest, taken } = takeOut(text);
+    const fragment = purify.sanitize(marked.parse(rest), ALLOWED);
+    putBack(fragment, taken);
     for (const table of fragment.querySelectorAll("table")) {
       const frame = el("div", { class: "table-frame" });
       table.replaceWith(frame);
@@ -99,15 +105,18 @@ export class GrowingText {
   }
 }
 
-/** Where the last paragraph begins that may still change: after the last empty line outside a fence. */
+/** Where the last paragraph begins that may still change: after the last empty line outside a fence or a formula. */
 function lastBreak(text, from) {
   let fenced = false;
+  let formula = 0; // lines of an open one; a formula that is too long is none
   let at = from;
   let end = from;
   for (const line of text.slice(from).split("\n")) {
     if (/^\s*(```|~~~)/.test(line)) fenced = !fenced;
+    else if (!fenced) formula = formula ? (FORMULA_ENDS.test(line) ? 0 : formula + 1) : Number(FORMULA.test(line));
     at += line.length + 1;
-    if (!fenced && line.trim() === "" && at <= text.length) end = at;
+    const open = fenced || (formula > 0 && formula < FORMULA_LINES);
+    if (!open && line.trim() === "" && at <= text.length) end = at;
   }
   return end;
 }

@@ -3,6 +3,7 @@
 
 import { answering, changed, decision, facts, head } from "./decision.js";
 import { button, dot, el } from "../dom.js";
+import { withFormulas } from "../math/math.js";
 import { limit } from "../spend.js";
 import { answeredSpend, askSpend } from "./spend_card.js";
 import { dollars, dollarsExact, plural } from "../words.js";
@@ -68,7 +69,7 @@ function askQuestion(item, page) {
   const { question, options } = item.asked;
   const text = el("textarea", { rows: "1", placeholder: options.length ? "Or say it in your words" : "Your answer", "aria-label": "Your answer" });
   const trouble = el("p", { class: "error", role: "alert", hidden: true });
-  const choices = options.map((option) => button(option, () => say("yes", { text: option }), { class: "secondary" }));
+  const choices = options.map((option) => button(withFormulas(option), () => say("yes", { text: option }), { class: "secondary" }));
   const send = button("Answer", () => text.value.trim() && say("yes", { text: text.value.trim() }), { class: "primary" });
   const skip = button("Skip", () => say("no", {}), { class: "secondary" });
   const say = answering(item, page, [...choices, send, skip], trouble, () => ({}));
@@ -78,7 +79,7 @@ function askQuestion(item, page) {
     send.click();
   });
   return [
-    head("A question", "needs your answer"), el("p", { class: "question" }, question),
+    head("A question", "needs your answer"), el("p", { class: "question" }, withFormulas(question)),
     choices.length ? el("div", { class: "actions options" }, choices) : null,
     text, trouble, el("div", { class: "actions" }, send, skip),
   ].filter(Boolean);
@@ -103,5 +104,5 @@ function reason({ answer }) {
 function answeredQuestion({ asked, answer }) {
   const yes = answer.verdict === "yes";
   const reply = yes ? answer.text : `Not answered${answer.reason ? `: ${answer.reason}` : ""}`;
-  return [el("div", { class: "approval-head" }, dot(yes ? "good" : "off"), el("b", {}, asked.question)), el("p", { class: "reply" }, reply)];
+  return [el("div", { class: "approval-head" }, dot(yes ? "good" : "off"), el("b", {}, withFormulas(asked.question))), el("p", { class: "reply" }, reply)];
 }
