@@ -85,8 +85,8 @@ def test_what_the_agent_expects_is_reckoned_as_it_will_be_billed(
     hub: FakeHub, at: Places, expected: str, seconds: int, more: dict[str, int | str]
 ) -> None:
     asking = desk(jobs=at.jobs, sign=at.contract, answer="no")
+    ask: Callable[..., object] = job_schedule if "schedule" in more else job_run
     with pytest.raises(Refused):
-        ask: Callable[..., object] = job_schedule if "schedule" in more else job_run
         ask(asking, script="print(1)", flavor="a10g-small", timeout="2h", expected=expected, **more)
     (asked,) = asking.asked
     assert isinstance(asked, Spend)
