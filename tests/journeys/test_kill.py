@@ -46,7 +46,7 @@ def run_and_kill(data: Path, model: str, lines: int, then: float) -> list[str]:
     return [line for line in seen if line]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_twenty_kills_lose_nothing_and_start_no_job_twice(tmp_path: Path) -> None:
     starts = tmp_path / "starts"
     script = f"import os\nopen({str(starts)!r}, 'a').write(os.getcwd() + '\\n')\nprint('loss=0.5 step=1')"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -55,6 +56,7 @@ def test_a_running_job_shows_its_curves_its_pace_and_its_alarms(page: Page, sess
     for step in range(0, 300, 10):
         values: dict[str, float | None] = {"step": step, "loss": None if step == 200 else 1000 / (step + 1)}
         tell(session, logged(values | {"total_steps": 600, "gpu_percent": 87.0, "gpu_memory_gb": 40.5}))
+        time.sleep(0.001)  # the pace is reckoned from when they came
     tell(session, logged({"step": 290, "eval_loss": 3.5}))
     card = page.locator("#ml-timeline-place .job")
     card.scroll_into_view_if_needed()

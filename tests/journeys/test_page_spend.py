@@ -288,10 +288,10 @@ def test_of_a_sandbox_only_the_time_can_be_changed(page: Page, world: FakeHub, p
     expect(card).to_contain_text("What the agent runs in it after this is not asked about again.")
     assert told(card)["ends early"] == "after 10 min without a command"
     expect(card.locator("textarea")).to_have_count(1)  # the reason
-    card.get_by_label("Time limit in minutes").fill("30")
-    expect(card.locator(".price")).to_have_text("≤ $0.30")
+    card.get_by_label("Time limit in minutes").fill("60")
+    expect(card.locator(".price")).to_have_text("≤ $0.61")  # with a cent for its open port
     card.get_by_role("button", name="Approve").click()
-    assert answered(paying).edits == {"timeout_seconds": 1800}
+    assert answered(paying).edits == {"timeout_seconds": 3600}
 
 
 def told(card: Locator) -> dict[str, str]:

@@ -62,6 +62,7 @@ def main(fd: int, parent: int, preload: bool) -> NoReturn:
     confine.readable()  # searched for once
     gc.collect()
     gc.freeze()  # else each worker's first collection copies every page
+    workers: set[int] = set()  # that nobody has asked to reap yet
     ending: set[int] = set()  # brokers, and workers that take a while to die
     while True:
         data, fds = _receive(host)
@@ -70,7 +71,9 @@ def main(fd: int, parent: int, preload: bool) -> NoReturn:
         do, pid = REQUEST.unpack(data)
         ending -= {each for each in ending if os.waitpid(each, os.WNOHANG)[0]}
         if do == REAP:
-            status = _reap(pid)
+            # Of a zygote that was before this one: it is dead, and its number may be another process's by now.
+            status = _reap(pid) if pid in workers else -signal.SIGKILL
+            workers.discard(pid)
             if status is None:
                 ending.add(pid)
             host.sendall(REPLY.pack(pid, -signal.SIGKILL if status is None else status))
@@ -80,6 +83,7 @@ def main(fd: int, parent: int, preload: bool) -> NoReturn:
         except OSError as error:  # too many processes, or too little memory: for this one only
             host.sendall(REPLY.pack(0, error.errno or 0))
         else:
+            workers.add(pid)
             ending |= {broker} - {0}
             _reply(host, pid)
         for each in fds:

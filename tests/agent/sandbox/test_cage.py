@@ -237,6 +237,16 @@ def test_a_dead_zygote_is_followed_by_another_and_variables_are_kept(tmp_path: P
     own.close()
 
 
+def test_a_process_that_is_no_worker_of_this_zygote_is_not_ended_by_its_number() -> None:
+    own = Zygote()
+    own.start()
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as another:
+        assert own.reap(another.pid) == -signal.SIGKILL
+        assert another.poll() is None
+        another.kill()
+    own.close()
+
+
 def test_the_zygote_holds_nothing_of_the_apps_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     own = Zygote()

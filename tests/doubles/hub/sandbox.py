@@ -57,7 +57,7 @@ class SandboxServers:
         ]
 
     def close(self) -> None:
-        for job in self.processes:
+        for job in list(self.processes):
             self._kill(job)
 
     def root(self, job: str) -> Path:
@@ -133,7 +133,7 @@ class SandboxServers:
         self._kill(job.id)
 
     def _kill(self, job: str) -> None:
-        for process in self.processes[job]:
+        for process in self.processes.pop(job, []):  # never twice: its number may be another's by then
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
