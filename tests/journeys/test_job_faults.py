@@ -18,7 +18,7 @@ from tests.doubles.hub import Fault, Job
 from tests.journeys.paying import LAB, MINUTE, TASK, Payer, Task, paying
 from tests.ui.serving import until
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
 
 SUBMIT = "/api/jobs/ada$"
 

@@ -27,7 +27,7 @@ from tests.doubles.model_server import ModelServer, by_turn
 from tests.journeys.killed_at import MACHINE_POINTS
 from tools.jobs.prices import PORT_MICRO_USD_PER_HOUR
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
 
 SESSION = "killed"
 MINUTE = -(-(10_020 + PORT_MICRO_USD_PER_HOUR) // 60)

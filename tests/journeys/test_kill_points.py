@@ -20,7 +20,7 @@ from tests.agent.living import code
 from tests.doubles.model_server import ModelServer, by_turn
 from tests.journeys.killed_at import POINTS
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
 
 SESSION = "killed"
 STARTS = list(POINTS).index("script started")  # from here on it has run

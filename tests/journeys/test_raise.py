@@ -18,7 +18,7 @@ from tests.journeys.running import App
 from tests.journeys.test_whole import code, page  # noqa: F401
 from tests.ui.serving import until
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
 
 TRAIN = [
     code(

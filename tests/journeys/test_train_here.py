@@ -19,7 +19,7 @@ from tests.journeys.running import App
 from tests.journeys.test_whole import code
 
 pytest.importorskip("torch", reason="torch is not installed: make torch")
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
 
 STEPS = 160
 TRAIN = """\

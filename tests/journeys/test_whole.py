@@ -14,7 +14,7 @@ from tests.doubles.model_server import ModelServer, Reply, by_turn
 from tests.doubles.papers import pdf
 from tests.journeys.running import App
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
 
 PACE = 0.004  # seconds per piece of a reply: slow enough to be seen
 TRAIN = """\

@@ -10,7 +10,7 @@ from agent.sandbox import levels
 from tests.sandbox import harness
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_ten_hostile_sessions_leave_an_eleventh_usable() -> None:
     level = "full" if levels.kernel()["landlock_abi"] else "brokered"
     argument = {"level": level, "python": sys.executable, "seconds": 2}
