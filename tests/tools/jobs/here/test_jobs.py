@@ -131,10 +131,10 @@ def test_a_script_that_fails_says_how(jobs: LocalJobs) -> None:
 def test_a_job_ends_at_its_time_limit_and_takes_its_children_along(jobs: LocalJobs) -> None:
     script = (
         "import subprocess, time\n"
-        "print(subprocess.Popen(['sleep', '60'], start_new_session=True).pid)\n"
-        "time.sleep(60)\n"
+        "print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid, flush=True)\n"
+        "time.sleep(600)\n"
     )
-    job = jobs.start("a", spend(script, timeout=1))
+    job = jobs.start("a", spend(script, timeout=3))
     end = end_of(jobs, job)
     assert (end.status, end.exit_code) == ("timeout", None)
     assert not alive(int(log_of(jobs, job)))
